@@ -1,0 +1,205 @@
+"""IMPALA: importance-weighted actor-learner architecture, the algorithm's pure half.
+
+Source: Espeholt et al. (2018), IMPALA: Scalable Distributed Deep-RL with Importance Weighted
+Actor-Learner Architectures, https://arxiv.org/abs/1802.01561
+"""
+
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+
+import dm_env
+import jax
+import jax.numpy as jnp
+import optax
+from dm_env import specs
+
+from expedition.agents.agent import Agent, Metrics, Trajectory
+from expedition.environments.interface import FIRST, EnvironmentSpec
+from expedition.losses import categorical, diagonal_gaussian, impala_loss
+from expedition.losses.impala import ImpalaLoss
+from expedition.networks.actor_critic import ActorCritic
+
+
+@dataclass(frozen=True)
+class ImpalaConfig:
+    """The algorithm's settings; the defaults are the paper's for Atari-57 (table G.1)."""
+
+    discount: float = 0.99
+    """Discount gamma per action, in [0, 1]."""
+    lambda_: float = 1.0
+    """Trace decay lambda, in [0, 1]."""
+    rho_bar: float = 1.0
+    """Truncation of the importance weights of the temporal differences."""
+    c_bar: float = 1.0
+    """Truncation of the importance weights of the trace; at most rho_bar."""
+    rho_bar_pg: float = 1.0
+    """Truncation of the importance weights of the policy gradient."""
+    baseline_cost: float = 0.5
+    """Weight of the value loss."""
+    entropy_cost: float = 0.01
+    """Weight of the entropy bonus."""
+    reduction: Literal["sum", "mean"] = "sum"
+    """How the loss adds up over time and batch; the paper's sums."""
+    max_abs_reward: float | None = 1.0
+    """Rewards are clipped to [-x, x] for training; none: unclipped."""
+    optimizer: Literal["rmsprop", "adam"] = "rmsprop"
+    """Gradient-descent rule."""
+    learning_rate: float = 6e-4
+    """Learning rate at the start; it falls linearly to 0 at the last update."""
+    rmsprop_decay: float = 0.99
+    """Decay of RMSProp's mean square."""
+    rmsprop_momentum: float = 0.0
+    """Momentum of RMSProp."""
+    rmsprop_epsilon: float = 0.01
+    """Epsilon of RMSProp, inside the root as in TensorFlow."""
+    global_norm_clip: float = 40.0
+    """Gradients of a larger global norm are scaled down to it."""
+
+    def __post_init__(self) -> None:
+        unit = {"discount": self.discount, "lambda_": self.lambda_, "decay": self.rmsprop_decay}
+        for name, value in unit.items():
+            _require(0 <= value <= 1, name, value, "a number in [0, 1]")
+        for name in ("rho_bar", "c_bar", "rho_bar_pg", "learning_rate", "global_norm_clip"):
+            _require(getattr(self, name) > 0, name, getattr(self, name), "a positive number")
+        for name in ("baseline_cost", "entropy_cost", "rmsprop_momentum", "rmsprop_epsilon"):
+            _require(getattr(self, name) >= 0, name, getattr(self, name), "at least 0")
+        _require(self.rho_bar >= self.c_bar, "c_bar", self.c_bar, f"at most rho_bar {self.rho_bar}")
+        if self.max_abs_reward is not None:
+            _require(self.max_abs_reward > 0, "max_abs_reward", self.max_abs_reward, "positive")
+        _require(self.reduction in ("sum", "mean"), "reduction", self.reduction, "sum or mean")
+        _require(
+            self.optimizer in ("rmsprop", "adam"), "optimizer", self.optimizer, "rmsprop or adam"
+        )
+
+
+def _require(ok: bool, name: str, value: Any, expected: str) -> None:
+    if not ok:
+        raise ValueError(f"{name} is {value!r}; expected {expected}")
+
+
+class ImpalaState(NamedTuple):
+    """What the learner carries from update to update."""
+
+    params: Any  # the actor-critic's variables
+    optimizer_state: Any
+
+
+class Behaviour(NamedTuple):
+    """What the actor records of the policy mu that it followed."""
+
+    log_prob: jax.Array  # [B] log mu(action | observation)
+    policy: Any  # [B, ...] the policy's parameters
+
+
+def impala(
+    config: ImpalaConfig,
+    spec: EnvironmentSpec,
+    network: ActorCritic,
+    *,
+    num_updates: int,
+    axis_name: str | None = None,
+) -> Agent:
+    """Builds the agent.
+
+    Args:
+      config: the algorithm's settings.
+      spec: shapes of one observation and one action.
+      network: the actor-critic; its head must fit the action.
+      num_updates: updates after which the learning rate has fallen to 0.
+      axis_name: the `pmap` axis over which the gradients of the batch's parts are combined.
+        The combined gradient is that of the whole batch, whatever the number of devices.
+
+    Returns:
+      The agent; its learner state is an `ImpalaState`.
+    """
+    _require(num_updates > 0, "num_updates", num_updates, "at least 1")
+    optimizer = make_optimizer(config, num_updates)
+    discrete = isinstance(spec.action, specs.DiscreteArray)
+    policy = categorical if discrete else diagonal_gaussian
+
+    def init(key: jax.Array) -> ImpalaState:
+        observation = jnp.zeros((1, 1, *spec.observation.shape), spec.observation.dtype)
+        reset = jnp.ones((1, 1), bool)
+        params = network.init(key, observation, reset, network.initial_state(1))
+        return ImpalaState(params, optimizer.init(params))
+
+    def step(params: Any, actor_state: Any, timestep: dm_env.TimeStep) -> tuple[Any, Any]:
+        """Evaluates one time step as an unroll of length 1: the learner's own code."""
+        observation, starts = timestep.observation[None], (timestep.step_type == FIRST)[None]
+        parameters, _, actor_state = network.apply(params, observation, starts, actor_state)
+        return jax.tree.map(lambda x: x[0], parameters), actor_state
+
+    def act(
+        params: Any, actor_state: Any, timestep: dm_env.TimeStep, key: jax.Array
+    ) -> tuple[jax.Array, Behaviour, Any]:
+        parameters, actor_state = step(params, actor_state, timestep)
+        action = policy.sample(parameters, key)
+        return action, Behaviour(policy.log_prob(parameters, action), parameters), actor_state
+
+    def act_greedily(
+        params: Any, actor_state: Any, timestep: dm_env.TimeStep
+    ) -> tuple[jax.Array, Any]:
+        parameters, actor_state = step(params, actor_state, timestep)
+        return policy.mode(parameters), actor_state
+
+    def loss(params: Any, batch: Trajectory) -> tuple[jax.Array, ImpalaLoss]:
+        parameters, value, _ = network.apply(
+            params, batch.observation, batch.starts, batch.actor_state
+        )
+        parameters = jax.tree.map(lambda x: x[:-1], parameters)
+        reward = batch.reward
+        if config.max_abs_reward is not None:
+            reward = jnp.clip(reward, -config.max_abs_reward, config.max_abs_reward)
+        terms = impala_loss(
+            policy.log_prob(parameters, batch.action),
+            batch.extras.log_prob,
+            policy.entropy(parameters),
+            value[:-1],
+            value[1:],
+            reward,
+            config.discount * batch.discount,
+            lambda_=config.lambda_,
+            rho_bar=config.rho_bar,
+            c_bar=config.c_bar,
+            rho_bar_pg=config.rho_bar_pg,
+            baseline_cost=config.baseline_cost,
+            entropy_cost=config.entropy_cost,
+            continuation_t=batch.continues.astype(reward.dtype),
+            weight_tm1=batch.is_transition.astype(reward.dtype),
+            reduction=config.reduction,
+        )
+        return terms.total, terms
+
+    def update(state: ImpalaState, batch: Trajectory) -> tuple[ImpalaState, Metrics]:
+        gradient, terms = jax.grad(loss, has_aux=True)(state.params, batch)
+        losses = {
+            "loss": terms.total,
+            "policy_loss": terms.policy,
+            "value_loss": terms.value,
+            "entropy": terms.entropy,
+        }
+        if axis_name is not None:
+            # A sum over the batch is the sum of its parts' sums; a mean the mean of their means.
+            combine = jax.lax.psum if config.reduction == "sum" else jax.lax.pmean
+            gradient, losses = combine((gradient, losses), axis_name)
+        updates, optimizer_state = optimizer.update(gradient, state.optimizer_state, state.params)
+        metrics = losses | {"gradient_norm": optax.tree.norm(gradient)}
+        return ImpalaState(optax.apply_updates(state.params, updates), optimizer_state), metrics
+
+    return Agent(init, network.initial_state, act, act_greedily, update)
+
+
+def make_optimizer(config: ImpalaConfig, num_updates: int) -> optax.GradientTransformation:
+    """Global-norm clipping, then RMSProp or Adam with a linearly falling learning rate."""
+    learning_rate = optax.linear_schedule(config.learning_rate, 0.0, num_updates)
+    if config.optimizer == "adam":
+        rule = optax.adam(learning_rate)
+    else:
+        rule = optax.rmsprop(
+            learning_rate,
+            decay=config.rmsprop_decay,
+            eps=config.rmsprop_epsilon,
+            initial_scale=1.0,  # TensorFlow, and so the paper, starts the mean square at 1
+            momentum=config.rmsprop_momentum or None,
+        )
+    return optax.chain(optax.clip_by_global_norm(config.global_norm_clip), rule)

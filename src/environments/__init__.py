@@ -1,0 +1,34 @@
+"""Environments: pure-JAX ones, and adapters that make other libraries' one batched interface."""
+
+from expedition.environments.catch import Catch
+from expedition.environments.dm import ActionRepeat, DiscreteActions, DmEnvBatch
+from expedition.environments.dm_control import dm_control_batch
+from expedition.environments.functional import FunctionalBatch
+from expedition.environments.interface import (
+    FIRST,
+    LAST,
+    MID,
+    BatchedEnvironment,
+    EnvironmentSpec,
+    FunctionalEnvironment,
+)
+from expedition.environments.probes import PROBES, Probe
+from expedition.environments.registry import make
+
+__all__ = [
+    "FIRST",
+    "LAST",
+    "MID",
+    "PROBES",
+    "ActionRepeat",
+    "BatchedEnvironment",
+    "Catch",
+    "DiscreteActions",
+    "DmEnvBatch",
+    "EnvironmentSpec",
+    "FunctionalBatch",
+    "FunctionalEnvironment",
+    "Probe",
+    "dm_control_batch",
+    "make",
+]

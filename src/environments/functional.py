@@ -1,0 +1,75 @@
+"""A batch of functional environments as a stateful one: one jitted call a step."""
+
+from functools import partial
+from typing import Any, NamedTuple
+
+import dm_env
+import jax
+import jax.numpy as jnp
+
+from expedition.environments.interface import LAST, FunctionalEnvironment
+
+
+class _BatchState(NamedTuple):
+    environment: Any  # the environments' states, leading axis B
+    ended: jax.Array  # [B] whether the episode's last step has been returned
+    calls: jax.Array  # [] of reset and step so far, which name the next resets' keys
+
+
+class FunctionalBatch:
+    """Steps B copies of a pure-JAX environment, restarting each after its episode's end.
+
+    The n-th call would reset environment i with `split(fold_in(key, n))[i]`, so an episode does
+    not depend on when the others end. All batches of one environment and size share their
+    compiled functions.
+    """
+
+    def __init__(
+        self, environment: FunctionalEnvironment, num_environments: int, key: jax.Array
+    ) -> None:
+        if num_environments < 1:
+            raise ValueError(f"num_environments is {num_environments}; expected at least 1")
+        self.spec = environment.spec
+        self.num_environments = num_environments
+        self.frames_per_step = 1
+        self._environment = environment
+        self._key = key
+        self._state: _BatchState | None = None
+
+    def reset(self) -> dm_env.TimeStep:
+        """Starts an episode in every environment."""
+        self._state, timestep = _reset(self._environment, self.num_environments, self._key)
+        return timestep
+
+    def step(self, actions: jax.Array) -> dm_env.TimeStep:
+        """Steps each environment; an ended one starts its next episode."""
+        if self._state is None:
+            return self.reset()
+        self._state, timestep = _step(self._environment, self._key, self._state, actions)
+        return timestep
+
+    def close(self) -> None:
+        """Forgets the environments' states."""
+        self._state = None
+
+
+@partial(jax.jit, static_argnums=(0, 1))
+def _reset(
+    environment: FunctionalEnvironment, num: int, key: jax.Array
+) -> tuple[_BatchState, dm_env.TimeStep]:
+    states, timestep = jax.vmap(environment.reset)(jax.random.split(jax.random.fold_in(key, 0), num))
+    return _BatchState(states, timestep.step_type == LAST, jnp.uint32(1)), timestep
+
+
+@partial(jax.jit, static_argnums=0)
+def _step(
+    environment: FunctionalEnvironment, key: jax.Array, state: _BatchState, actions: jax.Array
+) -> tuple[_BatchState, dm_env.TimeStep]:
+    def step_or_reset(inner: Any, ended: jax.Array, action: jax.Array, reset_key: jax.Array) -> Any:
+        return jax.tree.map(
+            partial(jnp.where, ended), environment.reset(reset_key), environment.step(inner, action)
+        )
+
+    keys = jax.random.split(jax.random.fold_in(key, state.calls), len(state.ended))
+    states, timestep = jax.vmap(step_or_reset)(state.environment, state.ended, actions, keys)
+    return _BatchState(states, timestep.step_type == LAST, state.calls + 1), timestep

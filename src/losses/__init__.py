@@ -1,0 +1,37 @@
+"""Pure losses, arrays to arrays: V-trace, the policy-gradient family, IMPALA.
+
+Every function is stateless, works under `jit`, `vmap` and `grad`, and takes its arrays with time
+as the leading axis and any batch axes behind it: `[T]`, `[T, B]`, `[T, B, ...]`. Row t holds what
+belongs to action a_t. The suffix `_tm1` marks what is known when the action is taken (its
+log-probability, the value of the observation it saw); `_t` marks what the action caused (the
+reward, the discount, the value of the observation after it).
+
+Two arrays describe how an episode goes on after a row. `discount_t` is 0 where it *terminated*.
+`continuation_t` is 0 where it was *truncated* (a time limit): the row keeps its bootstrap, the
+value of the final observation, and nothing of the next episode reaches it.
+
+A policy is a module of pure functions, `sample(parameters, key)`, `log_prob(parameters, action)`,
+`entropy(parameters)` and `mode(parameters)`. `categorical` and `diagonal_gaussian` are
+interchangeable; the losses see their log-probabilities and entropies only.
+"""
+
+from expedition.losses import categorical, diagonal_gaussian
+from expedition.losses.a2c import a2c_loss
+from expedition.losses.actor_critic import ActorCriticLoss, value_loss
+from expedition.losses.impala import ImpalaLoss, impala_loss
+from expedition.losses.policy_gradient import discounted_return, policy_gradient_loss
+from expedition.losses.vtrace import VTraceOutput, vtrace
+
+__all__ = [
+    "ActorCriticLoss",
+    "ImpalaLoss",
+    "VTraceOutput",
+    "a2c_loss",
+    "categorical",
+    "diagonal_gaussian",
+    "discounted_return",
+    "impala_loss",
+    "policy_gradient_loss",
+    "value_loss",
+    "vtrace",
+]

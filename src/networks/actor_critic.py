@@ -1,0 +1,86 @@
+"""A policy and a value on one torso, with an optional recurrent core between."""
+
+import math
+from typing import Any
+
+import chex
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from dm_env import specs
+
+from expedition.losses.diagonal_gaussian import GaussianParameters
+from expedition.networks.cores import LSTMCore
+
+LOG_STD_RANGE = (-5.0, 1.0)  # a standard deviation from .007 to 2.7 of the action's range
+
+
+class CategoricalHead(nn.Module):
+    """Logits of a discrete action; uniform at the start, so that exploration is."""
+
+    num_actions: int
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Maps `[..., features]` to logits `[..., num_actions]`."""
+        return nn.Dense(self.num_actions, kernel_init=nn.initializers.zeros_init())(x)
+
+
+class GaussianHead(nn.Module):
+    """Mean and bounded, state-dependent log standard deviation of a real action vector."""
+
+    dimensions: int
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> GaussianParameters:
+        """Maps `[..., features]` to a mean and a log-std, each `[..., dimensions]`."""
+        zeros = nn.initializers.zeros_init()
+        mean = nn.Dense(self.dimensions, kernel_init=zeros, name="mean")(x)
+        log_std = nn.Dense(self.dimensions, kernel_init=zeros, name="log_std")(x)
+        return GaussianParameters(mean, jnp.clip(log_std, *LOG_STD_RANGE))
+
+
+class ActorCritic(nn.Module):
+    """Torso, optional core, policy head and value head, applied to whole unrolls.
+
+    The torso sees time folded into the batch (a convolution's gradient inside a scan is many
+    times slower on CPU); only the core scans. An actor's single step is an unroll of length 1,
+    so that actor and learner run the same code.
+    """
+
+    torso: nn.Module
+    head: nn.Module
+    core: LSTMCore | None = None
+
+    @nn.compact
+    def __call__(self, observation: jax.Array, reset: jax.Array, state: Any) -> tuple[Any, ...]:
+        """Evaluates an unroll.
+
+        Args:
+          observation: `[T, B, ...]`.
+          reset: `[T, B]`, whether an episode starts at the row.
+          state: the core's state before row 0, each leaf `[B, ...]`; `()` without a core.
+
+        Returns:
+          The policy's parameters, leaves `[T, B, ...]`; the value `[T, B]`; the state after.
+        """
+        chex.assert_equal_shape_prefix([observation, reset], 2)
+        x = self.torso(observation.reshape(-1, *observation.shape[2:]))
+        x = x.reshape(*reset.shape, x.shape[-1])
+        if self.core is not None:
+            x, state = self.core(x, reset, state)
+        value = nn.Dense(1, name="value")(x)
+        return self.head(x), value[..., 0], state
+
+    def initial_state(self, batch_size: int) -> Any:
+        """The core's state at the start of an episode; `()` without a core."""
+        return () if self.core is None else self.core.initial_state(batch_size)
+
+
+def policy_head(action_spec: specs.DiscreteArray | specs.BoundedArray) -> nn.Module:
+    """The head for an action: categorical if it is discrete, else diagonal Gaussian."""
+    if isinstance(action_spec, specs.DiscreteArray):
+        return CategoricalHead(action_spec.num_values)
+    if len(action_spec.shape) != 1:
+        raise ValueError(f"actions of shape {action_spec.shape} were given; expected a vector")
+    return GaussianHead(math.prod(action_spec.shape))

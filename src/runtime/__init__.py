@@ -1,0 +1,20 @@
+"""The runtime: actor threads, queue, `pmap` learner, supervision, metrics, the run's record."""
+
+from expedition.runtime.channel import BoundedQueue, QueueClosed
+from expedition.runtime.evaluation import Evaluation, evaluate
+from expedition.runtime.keys import named_key
+from expedition.runtime.prefetch import AXIS
+from expedition.runtime.train import RuntimeConfig, TrainResult, select_devices, train
+
+__all__ = [
+    "AXIS",
+    "BoundedQueue",
+    "Evaluation",
+    "QueueClosed",
+    "RuntimeConfig",
+    "TrainResult",
+    "evaluate",
+    "named_key",
+    "select_devices",
+    "train",
+]

@@ -1,0 +1,169 @@
+"""An actor: one thread that drives a batch of environments with the newest parameters."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from expedition.agents.agent import Agent, Trajectory
+from expedition.environments.interface import BatchedEnvironment
+from expedition.runtime.channel import BoundedQueue
+from expedition.runtime.parameters import ParameterServer
+from expedition.runtime.timing import TimeSplit
+
+
+class Episode(NamedTuple):
+    """A finished episode, as the environment counts it (rewards not clipped)."""
+
+    total_reward: float
+    length: int  # actions
+
+
+class Unroll(NamedTuple):
+    """What an actor sends to the learner."""
+
+    trajectory: Trajectory
+    version: int  # of the parameters that chose all of its actions
+    episodes: list[Episode]  # that ended in it
+
+
+def jit_act(agent: Agent) -> Callable[..., Any]:
+    """The agent's `act`, drawing with `fold_in(key, step)`; compiled once for all actors."""
+    return jax.jit(
+        lambda params, state, timestep, key, step: agent.act(
+            params, state, timestep, jax.random.fold_in(key, step)
+        )
+    )
+
+
+class Actor:
+    """Unrolls a policy in a batch of environments; usable with or without a thread.
+
+    Args:
+      act: the shared `jit_act(agent)`.
+      actor_state: the agent's initial actor state for the whole batch.
+      environment: the batch to drive; the actor closes it.
+      server: where the newest parameters are.
+      key: names every action that this actor draws.
+      unroll_length: steps T of an unroll.
+    """
+
+    def __init__(
+        self,
+        act: Callable[..., Any],
+        actor_state: Any,
+        environment: BatchedEnvironment,
+        server: ParameterServer,
+        key: jax.Array,
+        unroll_length: int,
+    ) -> None:
+        self._act = act
+        self._actor_state = actor_state
+        self._environment = environment
+        self._server = server
+        self._key = key
+        self._unroll_length = unroll_length
+        self._timestep = None
+        self._step = 0
+        self._episodes = _EpisodeCounter(environment.num_environments)
+        self.env_steps = 0
+        self.time = TimeSplit("parameters", "act", "environment", "record", "queue")
+
+    def run(self, queue: BoundedQueue[Unroll], device: jax.Device) -> None:
+        """Sends unrolls, computed on the device, until the queue is closed."""
+        try:
+            with jax.default_device(device):
+                while True:
+                    unroll = self.unroll()
+                    queue.put(unroll)
+                    self.time.lap("queue")
+        finally:
+            self._environment.close()
+
+    def unroll(self) -> Unroll:
+        """Takes the newest parameters and steps every environment T times with them."""
+        if self._timestep is None:
+            self._timestep = self._environment.reset()
+            self.time.lap("environment")
+        version, params = self._server.latest()
+        actor_state = self._actor_state
+        self.time.lap("parameters")
+        trajectory = None
+        for t in range(self._unroll_length):
+            action, extras, self._actor_state = self._act(
+                params, self._actor_state, self._timestep, self._key, np.uint32(self._step)
+            )
+            self._step += 1
+            action = jax.block_until_ready(action)
+            self.time.lap("act")
+            timestep = self._environment.step(action)
+            self.time.lap("environment")
+            if trajectory is None:
+                trajectory = self._allocate(action, extras, actor_state)
+            self._record(trajectory, t, action, extras, timestep)
+            self._timestep = timestep
+            self.time.lap("record")
+        self.env_steps += int(np.sum(trajectory.is_transition))
+        episodes = self._episodes.count(trajectory)
+        self.time.lap("record")
+        return Unroll(trajectory, version, episodes)
+
+    def _allocate(self, action: Any, extras: Any, actor_state: Any) -> Trajectory:
+        """Empty time-major buffers; fresh for each unroll, since JAX may alias what it is given."""
+        length, first = self._unroll_length, self._timestep
+
+        def rows(count: int, like: Any) -> np.ndarray:
+            return np.empty((count, *like.shape), like.dtype)
+
+        trajectory = Trajectory(
+            observation=rows(length + 1, first.observation),
+            step_type=rows(length + 1, first.step_type),
+            action=rows(length, action),
+            extras=jax.tree.map(lambda x: rows(length, x), extras),
+            reward=rows(length, first.reward),
+            discount=rows(length, first.discount),
+            actor_state=jax.tree.map(np.asarray, actor_state),
+        )
+        trajectory.observation[0] = first.observation
+        trajectory.step_type[0] = first.step_type
+        return trajectory
+
+    @property
+    def env_frames(self) -> int:
+        """Simulator frames that the environment steps lasted."""
+        return self.env_steps * self._environment.frames_per_step
+
+    @staticmethod
+    def _record(trajectory: Trajectory, t: int, action: Any, extras: Any, timestep: Any) -> None:
+        trajectory.action[t] = action
+        for buffer, value in zip(
+            jax.tree.leaves(trajectory.extras), jax.tree.leaves(extras), strict=True
+        ):
+            buffer[t] = value
+        trajectory.reward[t] = timestep.reward
+        trajectory.discount[t] = timestep.discount
+        trajectory.observation[t + 1] = timestep.observation
+        trajectory.step_type[t + 1] = timestep.step_type
+
+
+class _EpisodeCounter:
+    """Adds up rewards and lengths across unrolls."""
+
+    def __init__(self, num_environments: int) -> None:
+        self._total_reward = np.zeros(num_environments)
+        self._length = np.zeros(num_environments, int)
+
+    def count(self, trajectory: Trajectory) -> list[Episode]:
+        """The episodes that ended in the unroll."""
+        episodes = []
+        rows = zip(
+            trajectory.reward, trajectory.is_transition, ~trajectory.continues, strict=True
+        )
+        for reward, is_transition, ended in rows:
+            self._total_reward += np.where(is_transition, reward, 0.0)
+            self._length += is_transition
+            for i in np.flatnonzero(ended):
+                episodes.append(Episode(float(self._total_reward[i]), int(self._length[i])))
+                self._total_reward[i], self._length[i] = 0.0, 0
+        return episodes

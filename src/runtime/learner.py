@@ -1,0 +1,47 @@
+"""The learner: the agent's update under `pmap`, on one device or many."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from expedition.agents.agent import Agent, Metrics, Trajectory
+from expedition.runtime.prefetch import AXIS, device_axis
+
+_copy = jax.jit(lambda tree: jax.tree.map(jnp.copy, tree))
+
+
+class Learner:
+    """Holds the state, equal on all devices, and updates it in place (its buffers are donated).
+
+    Args:
+      agent: its `update` combines gradients over the axis `prefetch.AXIS`.
+      key: names the initial state.
+      devices: where to learn; each gets an equal part of every batch.
+    """
+
+    def __init__(self, agent: Agent, key: jax.Array, devices: Sequence[jax.Device]) -> None:
+
+        def replicas(key: jax.Array) -> Any:
+            return jax.tree.map(
+                lambda x: jnp.broadcast_to(x, (len(devices), *x.shape)), agent.init(key)
+            )
+
+        self._state = jax.jit(replicas, out_shardings=device_axis(devices))(key)
+        self._update = jax.pmap(
+            agent.update, axis_name=AXIS, devices=list(devices), donate_argnums=0
+        )
+
+    def update(self, batch: Trajectory) -> Metrics:
+        """One update from a sharded batch; returns the metrics when it is done."""
+        self._state, metrics = self._update(self._state, batch)
+        return _first_replica(metrics)
+
+    def params(self) -> Any:
+        """A copy of the parameters, on the first device: never the arrays to be donated."""
+        return _copy(_first_replica(self._state.params))
+
+
+def _first_replica(tree: Any) -> Any:
+    return jax.tree.map(lambda x: x.addressable_shards[0].data[0], tree)

@@ -1,0 +1,100 @@
+"""Threads that stop together, and runs that stop cleanly."""
+
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType, TracebackType
+
+from expedition.runtime.channel import QueueClosed
+
+GRACE_SECONDS = 8.0  # for all threads together, after the stop
+
+
+class Supervisor:
+    """Runs threads; when one fails, or the body of the `with` ends, all are stopped and joined.
+
+    The first failure is raised where the `with` ends, with its original traceback last. A
+    thread stops by the queues that it works on: `stop` closes them, `QueueClosed` ends it.
+    """
+
+    def __init__(self, *closers: Callable[[], None]) -> None:
+        self._closers = closers
+        self._threads: list[threading.Thread] = []
+        self._failure: BaseException | None = None
+        self._lock = threading.Lock()
+
+    def spawn(self, name: str, function: Callable[[], None]) -> None:
+        """Starts a thread."""
+        # Daemons, so that one stuck in foreign code cannot keep the process alive.
+        thread = threading.Thread(target=self._guard, args=(function,), name=name, daemon=True)
+        self._threads.append(thread)
+        thread.start()
+
+    def _guard(self, function: Callable[[], None]) -> None:
+        try:
+            function()
+        except QueueClosed:
+            pass
+        except BaseException as failure:
+            with self._lock:
+                self._failure = self._failure or failure
+            self.stop()
+
+    def stop(self) -> None:
+        """Asks every thread to end, by closing the queues; may be repeated."""
+        for close in self._closers:
+            close()
+
+    def __enter__(self) -> "Supervisor":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.stop()
+        deadline = time.monotonic() + GRACE_SECONDS
+        for thread in self._threads:
+            thread.join(max(0.0, deadline - time.monotonic()))
+        if self._failure is not None and (error is None or isinstance(error, QueueClosed)):
+            raise self._failure from None
+        stuck = [thread.name for thread in self._threads if thread.is_alive()]
+        if stuck and error is None:
+            raise RuntimeError(
+                f"{', '.join(stuck)} did not end within {GRACE_SECONDS:.0f} s of the stop"
+            )
+
+
+class StopRequest:
+    """Whether, and by what, the run was asked to stop."""
+
+    reason: str | None = None
+
+
+@contextmanager
+def stop_on_signals() -> Iterator[StopRequest]:
+    """Turns the first Ctrl-C or SIGTERM into a request; a second one acts as it does by default.
+
+    Outside the main thread, where Python delivers no signals, nothing is changed.
+    """
+    request = StopRequest()
+    if threading.current_thread() is not threading.main_thread():
+        yield request
+        return
+    numbers = (signal.SIGINT, signal.SIGTERM)
+
+    def note(number: int, frame: FrameType | None) -> None:
+        # Only a plain assignment: the main thread may hold any lock at this moment.
+        request.reason = signal.Signals(number).name
+        signal.signal(number, before[number])
+
+    before = {number: signal.signal(number, note) for number in numbers}
+    try:
+        yield request
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,186 @@
+"""Actors, queue, prefetch and learner wired together: one training run."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from expedition.agents.agent import Agent
+from expedition.environments.interface import BatchedEnvironment
+from expedition.runtime.actor import Actor, Unroll, jit_act
+from expedition.runtime.channel import BoundedQueue
+from expedition.runtime.keys import named_key
+from expedition.runtime.learner import Learner
+from expedition.runtime.metrics import Row
+from expedition.runtime.parameters import ParameterServer
+from expedition.runtime.prefetch import Batch, prefetch
+from expedition.runtime.supervision import Supervisor, stop_on_signals
+from expedition.runtime.window import Window
+
+
+@dataclass(frozen=True)
+class RuntimeConfig:
+    """The actor-learner machine's settings."""
+
+    total_steps: int = 1_000_000
+    """Environment steps (one action of one environment) to learn from; then the run ends."""
+    unroll_length: int = 20
+    """Steps T of an unroll."""
+    batch_size: int = 32
+    """Environments' unrolls B in one update, over all devices."""
+    actors: int = 2
+    """Actor threads."""
+    environments_per_actor: int = 32
+    """Environments that one actor thread steps together; a divisor of batch_size."""
+    queue_capacity: int = 2
+    """Unrolls that may wait for the learner; a full queue stops the actors."""
+    prefetch: int = 1
+    """Batches that wait on the learner's devices."""
+    actor_device: int = 0
+    """Index, among the local devices, of the device where all actors choose their actions."""
+    learner_devices: tuple[int, ...] = (0,)
+    """Indices of the local devices that share each batch; as many as divide batch_size."""
+    log_seconds: float = 1.0
+    """Seconds between two rows of metrics."""
+
+    def __post_init__(self) -> None:
+        for name in (
+            *("total_steps", "unroll_length", "batch_size", "actors", "environments_per_actor"),
+            *("queue_capacity", "prefetch", "log_seconds"),
+        ):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} is {getattr(self, name)}; expected a positive number")
+        for name, divisor in (
+            ("environments_per_actor", self.environments_per_actor),
+            ("number of learner_devices", len(self.learner_devices)),
+        ):
+            if divisor == 0 or self.batch_size % divisor:
+                raise ValueError(
+                    f"the {name} is {divisor}; expected a divisor of batch_size {self.batch_size}"
+                )
+
+    @property
+    def num_updates(self) -> int:
+        """Updates of the whole run."""
+        return math.ceil(self.total_steps / (self.unroll_length * self.batch_size))
+
+
+class Devices(NamedTuple):
+    """The devices of one process."""
+
+    actor: jax.Device
+    learners: list[jax.Device]
+
+
+def select_devices(config: RuntimeConfig) -> Devices:
+    """The devices that the config names.
+
+    Raises:
+      ValueError: there is no local device of that index.
+    """
+    local = jax.local_devices()
+    for index in (config.actor_device, *config.learner_devices):
+        if not 0 <= index < len(local):
+            raise ValueError(
+                f"device {index} was given; there are {len(local)} local devices, 0 to "
+                f"{len(local) - 1}: {', '.join(map(str, local))}"
+            )
+    return Devices(local[config.actor_device], [local[i] for i in config.learner_devices])
+
+
+class TrainResult(NamedTuple):
+    """What a run leaves."""
+
+    params: Any  # on the host
+    counters: dict[str, int]
+    steps_per_second: float  # environment steps, from the first update to the last
+    exit_state: str  # "finished", or the signal that stopped the run
+
+
+def train(
+    agent: Agent,
+    environments: Sequence[BatchedEnvironment],
+    config: RuntimeConfig,
+    *,
+    key: jax.Array,
+    log: Callable[[Row], None] = lambda row: None,
+) -> TrainResult:
+    """Trains until `config.total_steps`, or until Ctrl-C or SIGTERM.
+
+    Args:
+      agent: the algorithm; its `update` combines gradients over `prefetch.AXIS`.
+      environments: one batch for each actor, of `config.environments_per_actor`.
+      config: the machine's settings.
+      key: names the initial parameters and every action.
+      log: called with a row of metrics every `config.log_seconds`, and at the end.
+
+    Raises:
+      ValueError: the environments do not fit the config.
+      Exception: whatever a thread raised first, once all threads have stopped.
+    """
+    _check(environments, config)
+    devices = select_devices(config)
+    learner = Learner(agent, named_key(key, "learner"), devices.learners)
+    server = ParameterServer(jax.device_put(learner.params(), devices.actor))
+    unrolls: BoundedQueue[Unroll] = BoundedQueue(config.queue_capacity)
+    batches: BoundedQueue[Batch] = BoundedQueue(config.prefetch)
+    act = jit_act(agent)
+    actors = [
+        Actor(
+            act,
+            agent.initial_actor_state(environment.num_environments),
+            environment,
+            server,
+            named_key(key, "actor", i),
+            config.unroll_length,
+        )
+        for i, environment in enumerate(environments)
+    ]
+    window = Window(actors, unrolls)
+    unrolls_per_batch = config.batch_size // config.environments_per_actor
+    with Supervisor(unrolls.close, batches.close) as supervisor, stop_on_signals() as request:
+        for i, actor in enumerate(actors):
+            supervisor.spawn(f"actor-{i}", partial(actor.run, unrolls, devices.actor))
+        supervisor.spawn(
+            "prefetch", partial(prefetch, unrolls, batches, unrolls_per_batch, devices.learners)
+        )
+        while window.updates < config.num_updates and request.reason is None:
+            try:
+                batch = batches.get(timeout=0.5)
+            except TimeoutError:
+                continue
+            window.time.lap("wait")
+            metrics = jax.device_get(learner.update(batch.trajectory))
+            _require_finite(metrics, window.updates + 1)
+            window.time.lap("update")
+            server.publish(window.updates + 1, jax.device_put(learner.params(), devices.actor))
+            window.time.lap("publish")
+            window.add(batch, metrics)
+            if window.seconds() >= config.log_seconds:
+                log(window.close())
+            window.time.lap("log")
+    if window.updates_since_log:
+        log(window.close())
+    return TrainResult(
+        jax.device_get(learner.params()),
+        window.counters(),
+        window.steps_per_second(),
+        "finished" if request.reason is None else f"stopped by {request.reason}",
+    )
+
+
+def _check(environments: Sequence[BatchedEnvironment], config: RuntimeConfig) -> None:
+    sizes = [environment.num_environments for environment in environments]
+    expected = [config.environments_per_actor] * config.actors
+    if sizes != expected:
+        raise ValueError(f"batches of {sizes} environments were given; expected {expected}")
+
+
+def _require_finite(metrics: dict[str, np.ndarray], update: int) -> None:
+    bad = [name for name, value in metrics.items() if not np.isfinite(value)]
+    if bad:
+        raise FloatingPointError(f"update {update}: {', '.join(bad)} not finite: {metrics}")

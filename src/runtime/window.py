@@ -1,0 +1,111 @@
+"""What happened since the last row of metrics, and since the start."""
+
+import math
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from expedition.runtime.actor import Actor, Episode, Unroll
+from expedition.runtime.channel import BoundedQueue
+from expedition.runtime.metrics import Row
+from expedition.runtime.prefetch import Batch
+from expedition.runtime.timing import TimeSplit, shares
+
+
+class Window:
+    """Counts, and turns what it counted into a row of metrics.
+
+    Four counters: `env_steps` (actions that actors took), `env_frames` (simulator frames these
+    lasted), `learner_steps` (actions learnt from) and `updates` (gradient steps). Rows that only
+    restart an episode count in none of them. Rates begin after the first update, and so leave
+    out the compilation.
+    """
+
+    def __init__(self, actors: Sequence[Actor], unrolls: BoundedQueue[Unroll]) -> None:
+        self._actors = actors
+        self._unrolls = unrolls
+        self.updates = 0
+        self.learner_steps = 0
+        self.time = TimeSplit("wait", "update", "publish", "log")
+        self._start = time.perf_counter()
+        self._first: tuple[float, int] | None = None  # time and env_steps at the first update
+        self._reset()
+
+    def _reset(self) -> None:
+        self._since = time.perf_counter()
+        self._counters = self.counters()
+        self._actor_times = [actor.time.seconds() for actor in self._actors]
+        self._learner_time = self.time.seconds()
+        self._lags: list[int] = []
+        self._episodes: list[Episode] = []
+        self._metrics: dict[str, Any] = {}
+        self.updates_since_log = 0
+
+    def counters(self) -> dict[str, int]:
+        """The four counters."""
+        return {
+            "env_steps": sum(actor.env_steps for actor in self._actors),
+            "env_frames": sum(actor.env_frames for actor in self._actors),
+            "learner_steps": self.learner_steps,
+            "updates": self.updates,
+        }
+
+    def add(self, batch: Batch, metrics: dict[str, Any]) -> None:
+        """Takes note of an update."""
+        self._lags += [self.updates - version for version in batch.versions]
+        self._episodes += batch.episodes
+        self._metrics = metrics
+        self.learner_steps += batch.transitions
+        self.updates += 1
+        self.updates_since_log += 1
+        if self._first is None:
+            self._first = (time.perf_counter(), self.counters()["env_steps"])
+            self._since, self._counters = time.perf_counter(), self.counters()
+
+    def seconds(self) -> float:
+        """Seconds since the last row, or since the first update."""
+        return time.perf_counter() - self._since
+
+    def steps_per_second(self) -> float:
+        """Environment steps a second from the first update until now."""
+        if self._first is None:
+            return math.nan
+        start, steps = self._first
+        return (self.counters()["env_steps"] - steps) / (time.perf_counter() - start)
+
+    def close(self) -> Row:
+        """The window's row of metrics; starts the next window."""
+        seconds, counters = self.seconds(), self.counters()
+        rates = {
+            f"{name}_per_second": (counters[name] - self._counters[name]) / seconds
+            for name in ("env_steps", "env_frames", "updates")
+        }
+        actor_times = [actor.time.seconds() for actor in self._actors]
+        actor_time = shares(actor_times, self._actor_times)
+        learner_time = shares([self.time.seconds()], [self._learner_time])
+        row = {
+            **counters,
+            "wall_seconds": time.perf_counter() - self._start,
+            **rates,
+            **_spread("return", [episode.total_reward for episode in self._episodes]),
+            **_spread("episode_length", [episode.length for episode in self._episodes]),
+            "episodes": len(self._episodes),
+            **_spread("policy_lag", self._lags),
+            "queue_depth": len(self._unrolls),
+            **{name: float(value) for name, value in self._metrics.items()},
+            **{f"actor_time_{part}": share for part, share in actor_time.items()},
+            **{f"learner_time_{part}": share for part, share in learner_time.items()},
+        }
+        self._reset()
+        return row
+
+
+def _spread(name: str, values: Sequence[float]) -> dict[str, float]:
+    """Mean and extremes, NaN where there is nothing to measure."""
+    measures = {"mean": np.mean, "min": np.min, "max": np.max}
+    return {
+        f"{name}_{measure}": float(function(values)) if len(values) else math.nan
+        for measure, function in measures.items()
+    }
