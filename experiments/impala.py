@@ -30,8 +30,15 @@ from expedition.networks import (
     ShallowTorso,
     policy_head,
 )
-from expedition.runtime import AXIS, Evaluation, RuntimeConfig, evaluate, named_key, train
-from expedition.runtime import select_devices as select_devices
+from expedition.runtime import (
+    AXIS,
+    Evaluation,
+    RuntimeConfig,
+    evaluate,
+    named_key,
+    select_devices,
+    train,
+)
 from expedition.runtime.metrics import CSVLogger, MetricsLogger, Row, TensorBoardLogger
 from expedition.runtime.progress import ProgressLine
 from expedition.runtime.record import create_run, load_params, provenance, save_params, write_json
@@ -71,6 +78,8 @@ class Config:
             )
 
 
+Name = str | int  # of a source of randomness
+
 CATCH = Config(
     environment="catch",
     hidden=(64, 64),
@@ -81,13 +90,17 @@ SWINGUP = Config(
     action_bins=5,
     action_repeat=2,
     agent=ImpalaConfig(
-        optimizer="adam",
-        learning_rate=1e-3,
+        discount=0.98,
+        entropy_cost=0.1,
         reduction="mean",
         max_abs_reward=None,
+        optimizer="adam",
+        learning_rate=2e-3,
         global_norm_clip=1.0,
     ),
-    runtime=RuntimeConfig(total_steps=1_000_000, environments_per_actor=16),
+    runtime=RuntimeConfig(
+        total_steps=1_000_000, unroll_length=10, batch_size=16, environments_per_actor=16
+    ),
 )
 
 
@@ -127,7 +140,7 @@ def make_agent(config: Config, spec: EnvironmentSpec) -> Agent:
     return impala(config.agent, spec, network, num_updates=updates, axis_name=AXIS)
 
 
-def make_environment(config: Config, num_environments: int, *names: str | int) -> BatchedEnvironment:
+def make_environment(config: Config, num_environments: int, *names: Name) -> BatchedEnvironment:
     """A batch of the config's environment, named so that no two batches share randomness."""
     return environments.make(
         config.environment,

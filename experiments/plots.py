@@ -46,4 +46,5 @@ def print_curve(folder: Path) -> None:
 
     steps, returns = read_curve(folder)
     if steps:
-        uniplot.plot(returns, steps, lines=True, title="mean training return over environment steps")
+        title = "mean training return over environment steps"
+        uniplot.plot(returns, steps, lines=True, title=title)

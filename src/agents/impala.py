@@ -142,7 +142,7 @@ def impala(
         parameters, actor_state = step(params, actor_state, timestep)
         return policy.mode(parameters), actor_state
 
-    def loss(params: Any, batch: Trajectory) -> tuple[jax.Array, ImpalaLoss]:
+    def loss(params: Any, batch: Trajectory) -> tuple[jax.Array, tuple[ImpalaLoss, jax.Array]]:
         parameters, value, _ = network.apply(
             params, batch.observation, batch.starts, batch.actor_state
         )
@@ -150,8 +150,9 @@ def impala(
         reward = batch.reward
         if config.max_abs_reward is not None:
             reward = jnp.clip(reward, -config.max_abs_reward, config.max_abs_reward)
+        log_prob = policy.log_prob(parameters, batch.action)
         terms = impala_loss(
-            policy.log_prob(parameters, batch.action),
+            log_prob,
             batch.extras.log_prob,
             policy.entropy(parameters),
             value[:-1],
@@ -168,10 +169,11 @@ def impala(
             weight_tm1=batch.is_transition.astype(reward.dtype),
             reduction=config.reduction,
         )
-        return terms.total, terms
+        behaviour_kl = 0.5 * jnp.mean(jnp.square(log_prob - batch.extras.log_prob))
+        return terms.total, (terms, behaviour_kl)
 
     def update(state: ImpalaState, batch: Trajectory) -> tuple[ImpalaState, Metrics]:
-        gradient, terms = jax.grad(loss, has_aux=True)(state.params, batch)
+        gradient, (terms, behaviour_kl) = jax.grad(loss, has_aux=True)(state.params, batch)
         losses = {
             "loss": terms.total,
             "policy_loss": terms.policy,
@@ -182,8 +184,12 @@ def impala(
             # A sum over the batch is the sum of its parts' sums; a mean the mean of their means.
             combine = jax.lax.psum if config.reduction == "sum" else jax.lax.pmean
             gradient, losses = combine((gradient, losses), axis_name)
+            behaviour_kl = jax.lax.pmean(behaviour_kl, axis_name)
         updates, optimizer_state = optimizer.update(gradient, state.optimizer_state, state.params)
-        metrics = losses | {"gradient_norm": optax.tree.norm(gradient)}
+        metrics = losses | {
+            "gradient_norm": optax.tree.norm(gradient),
+            "behaviour_kl": behaviour_kl,  # estimates KL(mu, pi) to second order: 0 iff on policy
+        }
         return ImpalaState(optax.apply_updates(state.params, updates), optimizer_state), metrics
 
     return Agent(init, network.initial_state, act, act_greedily, update)

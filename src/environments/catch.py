@@ -24,7 +24,8 @@ class Catch:
     """The ball starts in a random column and falls a row a step; +1 if caught, -1 if not.
 
     Actions: 0 left, 1 stay, 2 right. Observation: the board, float32 `[rows, columns]`, 1 at
-    ball and paddle. An episode lasts `rows - 1` steps and terminates. The best mean return is 1.
+    ball and paddle. An episode lasts `rows - 1` steps and terminates. The best mean return is 1,
+    if the paddle has the time to reach the edge: `rows > columns // 2`.
 
     Source: Osband et al. (2020), Behaviour Suite for Reinforcement Learning, section B.2.
     """

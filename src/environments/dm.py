@@ -6,7 +6,10 @@ import dm_env
 import numpy as np
 from dm_env import specs
 
-from expedition.environments.interface import FIRST, Array, EnvironmentSpec
+from expedition.environments.interface import FIRST, Array, EnvironmentSpec, check_shape
+
+UNLIMITED = 1e10  # the bound by which dm_control says that there is none (MuJoCo's mjMAXVAL)
+MAX_ACTIONS = 100_000  # of a grid; more would fill the memory before a policy chose from them
 
 
 class DmEnvBatch:
@@ -28,6 +31,8 @@ class DmEnvBatch:
         )
         self._names = list(observation_spec) if isinstance(observation_spec, Mapping) else None
         self._discrete = isinstance(self.spec.action, specs.DiscreteArray)
+        if not self._discrete:
+            self._low, self._high = finite_bounds(self.spec.action)
         self.num_environments = len(self._environments)
         self.frames_per_step = frames_per_step
         self._ended = np.ones(self.num_environments, bool)
@@ -40,9 +45,7 @@ class DmEnvBatch:
     def step(self, actions: Array) -> dm_env.TimeStep:
         """Steps each environment; an ended one starts its next episode."""
         actions = np.asarray(actions)
-        expected = (self.num_environments, *self.spec.action.shape)
-        if actions.shape != expected:
-            raise ValueError(f"actions of shape {actions.shape} were given; expected {expected}")
+        check_shape(actions, self.spec.action, self.num_environments)
         return self._collect(actions if self._discrete else self._to_range(actions))
 
     def close(self) -> None:
@@ -51,8 +54,8 @@ class DmEnvBatch:
             environment.close()
 
     def _to_range(self, actions: np.ndarray) -> np.ndarray:
-        low, high = self.spec.action.minimum, self.spec.action.maximum
-        actions = low + (np.clip(actions, -1.0, 1.0) + 1.0) * (high - low) / 2.0
+        width = self._high - self._low
+        actions = self._low + (np.clip(actions, -1.0, 1.0) + 1.0) * width / 2.0
         return actions.astype(self.spec.action.dtype)
 
     def _collect(self, actions: np.ndarray) -> dm_env.TimeStep:
@@ -86,6 +89,16 @@ def flat_observation_spec(spec: specs.Array | Mapping[str, specs.Array]) -> spec
     return specs.Array((size,), np.float32, "observation")
 
 
+def finite_bounds(spec: specs.Array) -> tuple[np.ndarray, np.ndarray]:
+    """Minimum and maximum of a real action, each in the action's shape."""
+    if not isinstance(spec, specs.BoundedArray) or not np.issubdtype(spec.dtype, np.floating):
+        raise ValueError(f"action spec {spec!r} was given; expected a bounded real action")
+    low, high = (np.broadcast_to(bound, spec.shape) for bound in (spec.minimum, spec.maximum))
+    if not np.all((np.abs(low) < UNLIMITED) & (np.abs(high) < UNLIMITED)):
+        raise ValueError(f"actions in [{low}, {high}] were given; expected finite bounds")
+    return low, high
+
+
 class _Wrapper(dm_env.Environment):
     """Passes everything on to the wrapped environment."""
 
@@ -104,6 +117,12 @@ class _Wrapper(dm_env.Environment):
     def action_spec(self) -> specs.Array:
         return self._environment.action_spec()
 
+    def reward_spec(self) -> specs.Array:
+        return self._environment.reward_spec()
+
+    def discount_spec(self) -> specs.Array:
+        return self._environment.discount_spec()
+
     def close(self) -> None:
         self._environment.close()
 
@@ -114,14 +133,15 @@ class DiscreteActions(_Wrapper):
     def __init__(self, environment: dm_env.Environment, bins: int):
         super().__init__(environment)
         spec = environment.action_spec()
-        if not isinstance(spec, specs.BoundedArray) or isinstance(spec, specs.DiscreteArray):
-            raise ValueError(f"action spec {spec!r} was given; expected a bounded real action")
+        low, high = finite_bounds(spec)
         if bins < 2:
             raise ValueError(f"{bins} action bins were given; expected at least 2")
-        low, high = (np.broadcast_to(x, spec.shape).ravel() for x in (spec.minimum, spec.maximum))
-        if not np.all(np.isfinite(low) & np.isfinite(high)):
-            raise ValueError(f"actions in [{low}, {high}] have no grid; expected finite bounds")
-        axes = [np.linspace(*bounds, bins) for bounds in zip(low, high, strict=True)]
+        if bins**low.size > MAX_ACTIONS:
+            raise ValueError(
+                f"{bins} bins in each of {low.size} dimensions were given; "
+                f"expected at most {MAX_ACTIONS} actions in all"
+            )
+        axes = [np.linspace(*bounds, bins) for bounds in zip(low.flat, high.flat, strict=True)]
         grid = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1)
         self._actions = grid.reshape(-1, *spec.shape).astype(spec.dtype)
 
@@ -142,6 +162,11 @@ class ActionRepeat(_Wrapper):
         if repeat < 1:
             raise ValueError(f"an action repeat of {repeat} was given; expected at least 1")
         self._repeat = repeat
+
+    def reward_spec(self) -> specs.Array:
+        """A sum is not bound to the range of one reward."""
+        spec = self._environment.reward_spec()
+        return specs.Array(spec.shape, spec.dtype, spec.name)
 
     def step(self, action: Array) -> dm_env.TimeStep:
         """The last of the repeated steps, with the sum of their rewards."""

@@ -52,7 +52,7 @@ def _suite() -> ModuleType:
         with warnings.catch_warnings():  # rendering backends complain where there is no screen
             warnings.simplefilter("ignore")
             from dm_control import suite
-    except ImportError as error:
+    except ModuleNotFoundError as error:
         raise ModuleNotFoundError(
             "dm_control is not installed; it needs Python 3.11 or 3.12 (labmaze has no later wheel)"
         ) from error

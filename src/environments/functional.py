@@ -6,8 +6,9 @@ from typing import Any, NamedTuple
 import dm_env
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from expedition.environments.interface import LAST, FunctionalEnvironment
+from expedition.environments.interface import LAST, Array, FunctionalEnvironment, check_shape
 
 
 class _BatchState(NamedTuple):
@@ -38,11 +39,13 @@ class FunctionalBatch:
 
     def reset(self) -> dm_env.TimeStep:
         """Starts an episode in every environment."""
-        self._state, timestep = _reset(self._environment, self.num_environments, self._key)
+        calls = np.uint32(0) if self._state is None else self._state.calls
+        self._state, timestep = _reset(self._environment, self.num_environments, self._key, calls)
         return timestep
 
-    def step(self, actions: jax.Array) -> dm_env.TimeStep:
+    def step(self, actions: Array) -> dm_env.TimeStep:
         """Steps each environment; an ended one starts its next episode."""
+        check_shape(actions, self.spec.action, self.num_environments)
         if self._state is None:
             return self.reset()
         self._state, timestep = _step(self._environment, self._key, self._state, actions)
@@ -55,15 +58,16 @@ class FunctionalBatch:
 
 @partial(jax.jit, static_argnums=(0, 1))
 def _reset(
-    environment: FunctionalEnvironment, num: int, key: jax.Array
+    environment: FunctionalEnvironment, num: int, key: jax.Array, calls: Array
 ) -> tuple[_BatchState, dm_env.TimeStep]:
-    states, timestep = jax.vmap(environment.reset)(jax.random.split(jax.random.fold_in(key, 0), num))
-    return _BatchState(states, timestep.step_type == LAST, jnp.uint32(1)), timestep
+    keys = jax.random.split(jax.random.fold_in(key, calls), num)
+    states, timestep = jax.vmap(environment.reset)(keys)
+    return _BatchState(states, timestep.step_type == LAST, calls + 1), timestep
 
 
 @partial(jax.jit, static_argnums=0)
 def _step(
-    environment: FunctionalEnvironment, key: jax.Array, state: _BatchState, actions: jax.Array
+    environment: FunctionalEnvironment, key: jax.Array, state: _BatchState, actions: Array
 ) -> tuple[_BatchState, dm_env.TimeStep]:
     def step_or_reset(inner: Any, ended: jax.Array, action: jax.Array, reset_key: jax.Array) -> Any:
         return jax.tree.map(

@@ -65,6 +65,13 @@ class BatchedEnvironment(Protocol):
         ...
 
 
+def check_shape(actions: Array, spec: specs.Array, num_environments: int) -> None:
+    """Raises a ValueError unless there is one action of the spec's shape per environment."""
+    expected = (num_environments, *spec.shape)
+    if np.shape(actions) != expected:
+        raise ValueError(f"actions of shape {np.shape(actions)} were given; expected {expected}")
+
+
 def first(observation: jax.Array) -> dm_env.TimeStep:
     """The time step that starts an episode, in JAX types."""
     return dm_env.TimeStep(jnp.int8(FIRST), jnp.float32(0), jnp.float32(1), observation)

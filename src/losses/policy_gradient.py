@@ -83,6 +83,7 @@ def policy_gradient_loss(
         continuation_t: [T, ...] 0 where the trajectory was truncated after a_t, else 1, or None
             for 1 up to the last row.
         weight_tm1: [T, ...] 0 for a row that is no transition, else 1, or None for 1 everywhere.
+            Give such a row continuation 0 too: the next episode then starts after it.
         reduction: "sum", or "mean" over all T·B rows, those of weight 0 included.
 
     Returns:

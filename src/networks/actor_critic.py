@@ -64,6 +64,7 @@ class ActorCritic(nn.Module):
         Returns:
           The policy's parameters, leaves `[T, B, ...]`; the value `[T, B]`; the state after.
         """
+        chex.assert_rank(reset, 2)
         chex.assert_equal_shape_prefix([observation, reset], 2)
         x = self.torso(observation.reshape(-1, *observation.shape[2:]))
         x = x.reshape(*reset.shape, x.shape[-1])

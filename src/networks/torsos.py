@@ -15,16 +15,23 @@ def _to_float(observation: jax.Array) -> jax.Array:
 
 
 class MLPTorso(nn.Module):
-    """Flattens the observation; dense layers with tanh (bounded features, stable values)."""
+    """Flattens the observation; a dense layer, layer norm and tanh, then dense layers with elu.
+
+    The norm and the tanh take the place of scaling observations, whose entries may differ by
+    orders of magnitude (positions and velocities). Source: the policy networks of Hoffman et
+    al. (2020), Acme, https://arxiv.org/abs/2006.00979
+    """
 
     hidden: Sequence[int] = (128, 128)
 
     @nn.compact
     def __call__(self, observation: jax.Array) -> jax.Array:
         """Maps `[N, ...]` to `[N, hidden[-1]]`."""
-        x = _to_float(observation).reshape(len(observation), -1)
-        for width in self.hidden:
-            x = nn.tanh(nn.Dense(width)(x))
+        first, *others = self.hidden
+        x = nn.Dense(first)(_to_float(observation).reshape(len(observation), -1))
+        x = nn.tanh(nn.LayerNorm()(x))
+        for width in others:
+            x = nn.elu(nn.Dense(width)(x))
         return x
 
 

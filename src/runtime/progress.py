@@ -25,7 +25,7 @@ class ProgressLine:
     """
 
     def __init__(self, total_updates: int, console: Console | None = None) -> None:
-        self._console = console or Console(stderr=True)
+        self._console = console or Console(stderr=True, highlight=False)
         self._total = total_updates
         self._next_line = 0.0
         self._last_return = math.nan  # the newest window in which an episode ended
@@ -59,7 +59,7 @@ class ProgressLine:
             self._next_line = row["wall_seconds"] + _LINE_SECONDS
             left = row["wall_seconds"] / row["updates"] * (self._total - row["updates"])
             update = f"update {row['updates']}/{self._total}"
-            self._console.print(f"{update}  {text}  {left:.0f} s left", highlight=False)
+            self._console.print(f"{update}  {text}  {left:.0f} s left", soft_wrap=True)
 
     def __exit__(
         self,

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import scipy.special
 import scipy.stats
 
 from expedition.losses import categorical, diagonal_gaussian
@@ -84,9 +85,9 @@ class TestCategorical:
     def test_sampling_frequencies(self):
         parameters = logits(shape=())
         draws = categorical.sample(jnp.tile(parameters, (20_000, 1)), jax.random.key(0))
-        expected = 20_000 * scipy.special.softmax(parameters)
+        expected = 20_000 * scipy.special.softmax(parameters.astype(np.float64))
         counts = np.bincount(draws, minlength=5)
-        assert scipy.stats.chisquare(counts, expected * counts.sum() / expected.sum()).pvalue > 1e-3
+        assert scipy.stats.chisquare(counts, expected).pvalue > 1e-3
 
     def test_forbidden_action(self):
         parameters = jnp.array([0.0, -jnp.inf, 1.0])

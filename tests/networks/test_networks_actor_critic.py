@@ -1,0 +1,135 @@
+"""The actor-critic on whole unrolls: time, first policy, bounds, choice of the head."""
+
+from functools import cache
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from dm_env import specs
+
+from expedition.networks import (
+    ActorCritic,
+    CategoricalHead,
+    DeepTorso,
+    GaussianHead,
+    LSTMCore,
+    MLPTorso,
+    policy_head,
+)
+from expedition.networks.actor_critic import LOG_STD_RANGE
+
+T, B = 5, 3
+
+NETWORKS = {
+    "feedforward": ActorCritic(MLPTorso((8,)), CategoricalHead(4)),
+    "recurrent": ActorCritic(MLPTorso((8,)), CategoricalHead(4), LSTMCore(6)),
+    "continuous": ActorCritic(MLPTorso((8,)), GaussianHead(2), LSTMCore(6)),
+    "convolutional": ActorCritic(DeepTorso((2,)), GaussianHead(2)),
+}
+EACH = pytest.mark.parametrize("network", NETWORKS.values(), ids=NETWORKS)
+
+
+def draw(scale=1.0):
+    rng = np.random.default_rng(0)
+    observation = scale * rng.normal(size=(T, B, 6, 4, 1)).astype(np.float32)
+    return observation, rng.random((T, B)) < 0.3
+
+
+@cache
+def initialised(network):
+    return jax.jit(network.init)(jax.random.key(0), *draw(), network.initial_state(B))
+
+
+def randomised(network):
+    """Parameters without the zeros of the first policy."""
+    rng = np.random.default_rng(1)
+
+    def noisy(x):
+        return np.array(x) + 0.3 * rng.normal(size=x.shape).astype(np.float32)
+
+    return jax.tree.map(noisy, initialised(network))
+
+
+@cache
+def jitted(network):
+    return jax.jit(network.apply)
+
+
+def assert_close(left, right):
+    for x, y in zip(jax.tree.leaves(left), jax.tree.leaves(right), strict=True):
+        np.testing.assert_allclose(x, y, atol=1e-6, rtol=1e-5)
+
+
+@EACH
+def test_an_unroll_equals_its_steps(network):
+    params, (observation, reset) = randomised(network), draw()
+    apply = jitted(network)
+    whole = apply(params, observation, reset, network.initial_state(B))
+    state, steps = network.initial_state(B), []
+    for t in range(T):
+        parameters, value, state = apply(params, observation[t : t + 1], reset[t : t + 1], state)
+        steps.append((parameters, value))
+    assert_close(whole, (*jax.tree.map(lambda *x: np.concatenate(x), *steps), state))
+    assert np.ptp(whole[1]) > 1e-3
+
+
+@EACH
+def test_environments_do_not_mix(network):
+    params, (observation, reset) = randomised(network), draw()
+    parameters, value, _ = jitted(network)(params, observation, reset, network.initial_state(B))
+    alone = jitted(network)(params, observation[:, 1:2], reset[:, 1:2], network.initial_state(1))
+    assert_close(jax.tree.map(lambda x: x[:, 1:2], (parameters, value)), alone[:2])
+
+
+@EACH
+def test_outputs_are_time_major(network):
+    params, (observation, reset) = initialised(network), draw()
+    parameters, value, state = jitted(network)(params, observation, reset, network.initial_state(B))
+    assert value.shape == (T, B)
+    for leaf in jax.tree.leaves(parameters):
+        assert leaf.shape == (T, B, 4 if isinstance(network.head, CategoricalHead) else 2)
+    assert jax.tree.map(jnp.shape, state) == jax.tree.map(jnp.shape, network.initial_state(B))
+
+
+@EACH
+def test_the_first_policy_is_uniform_or_standard_normal(network):
+    observation, reset = draw(scale=100.0)
+    parameters, _, _ = jitted(network)(
+        initialised(network), observation, reset, network.initial_state(B)
+    )
+    for leaf in jax.tree.leaves(parameters):
+        np.testing.assert_array_equal(leaf, np.zeros(leaf.shape))
+
+
+def test_a_feedforward_network_has_no_state():
+    assert NETWORKS["feedforward"].initial_state(B) == ()
+
+
+def test_the_log_standard_deviation_is_bounded_and_the_mean_is_not():
+    head = GaussianHead(2)
+    features = np.array([[-1e6], [-1.0], [1.0], [1e6]], np.float32)
+    params = jax.tree.map(jnp.ones_like, head.init(jax.random.key(0), features))
+    parameters = head.apply(params, features)
+    np.testing.assert_array_equal(
+        parameters.log_std[:, 0], [LOG_STD_RANGE[0], 0.0, LOG_STD_RANGE[1], LOG_STD_RANGE[1]]
+    )
+    np.testing.assert_array_equal(parameters.mean[:, 0], features[:, 0] + 1)
+
+
+def test_the_head_follows_from_the_action():
+    assert policy_head(specs.DiscreteArray(7)) == CategoricalHead(7)
+    assert policy_head(specs.BoundedArray((3,), float, -1.0, 1.0)) == GaussianHead(3)
+
+
+@pytest.mark.parametrize("shape", [(), (2, 2)])
+def test_a_real_action_that_is_no_vector_is_refused(shape):
+    with pytest.raises(ValueError, match="were given; expected a vector"):
+        policy_head(specs.BoundedArray(shape, float, -1.0, 1.0))
+
+
+@pytest.mark.parametrize("shape", [(T,), (B, T), (T, B, 1), (T, B + 1), (1, T, B)])
+def test_resets_of_a_wrong_shape_are_refused(shape):
+    network = NETWORKS["feedforward"]
+    with pytest.raises(AssertionError):
+        network.apply(initialised(network), draw()[0], np.zeros(shape, bool), ())
