@@ -6,7 +6,6 @@ from typing import Any, NamedTuple
 import dm_env
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from expedition.environments.interface import LAST, Array, FunctionalEnvironment, check_shape
 
@@ -38,10 +37,13 @@ class FunctionalBatch:
         self._state: _BatchState | None = None
 
     def reset(self) -> dm_env.TimeStep:
-        """Starts an episode in every environment."""
-        calls = np.uint32(0) if self._state is None else self._state.calls
-        self._state, timestep = _reset(self._environment, self.num_environments, self._key, calls)
-        return timestep
+        """Starts an episode in every environment, as a step after every episode's end."""
+        num, action = self.num_environments, self.spec.action
+        one, _ = jax.eval_shape(self._environment.reset, self._key)
+        states = jax.tree.map(lambda x: jnp.zeros((num, *x.shape), x.dtype), one)
+        calls = jnp.uint32(0) if self._state is None else self._state.calls
+        self._state = _BatchState(states, jnp.ones(num, bool), calls)
+        return self.step(jnp.zeros((num, *action.shape), action.dtype))
 
     def step(self, actions: Array) -> dm_env.TimeStep:
         """Steps each environment; an ended one starts its next episode."""
@@ -54,15 +56,6 @@ class FunctionalBatch:
     def close(self) -> None:
         """Forgets the environments' states."""
         self._state = None
-
-
-@partial(jax.jit, static_argnums=(0, 1))
-def _reset(
-    environment: FunctionalEnvironment, num: int, key: jax.Array, calls: Array
-) -> tuple[_BatchState, dm_env.TimeStep]:
-    keys = jax.random.split(jax.random.fold_in(key, calls), num)
-    states, timestep = jax.vmap(environment.reset)(keys)
-    return _BatchState(states, timestep.step_type == LAST, calls + 1), timestep
 
 
 @partial(jax.jit, static_argnums=0)

@@ -1,6 +1,7 @@
 """An actor: one thread that drives a batch of environments with the newest parameters."""
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any, NamedTuple
 
 import jax
@@ -70,10 +71,17 @@ class Actor:
         self.env_steps = 0
         self.time = TimeSplit("parameters", "act", "environment", "record", "queue")
 
-    def run(self, queue: BoundedQueue[Unroll], device: jax.Device) -> None:
-        """Sends unrolls, computed on the device, until the queue is closed."""
+    def run(
+        self, queue: BoundedQueue[Unroll], device: jax.Device, starting: AbstractContextManager
+    ) -> None:
+        """Sends unrolls, computed on the device, until the queue is closed.
+
+        `starting` is a lock that all actors share, so that the first one compiles for all.
+        """
         try:
             with jax.default_device(device):
+                with starting:
+                    self._start()
                 while True:
                     unroll = self.unroll()
                     queue.put(unroll)
@@ -84,8 +92,7 @@ class Actor:
     def unroll(self) -> Unroll:
         """Takes the newest parameters and steps every environment T times with them."""
         if self._timestep is None:
-            self._timestep = self._environment.reset()
-            self.time.lap("environment")
+            self._start()
         version, params = self._server.latest()
         actor_state = self._actor_state
         self.time.lap("parameters")
@@ -108,6 +115,16 @@ class Actor:
         episodes = self._episodes.count(trajectory)
         self.time.lap("record")
         return Unroll(trajectory, version, episodes)
+
+    def _start(self) -> None:
+        """Resets the environments, and chooses actions once in vain: both are then compiled."""
+        self._timestep = self._environment.reset()
+        self.time.lap("environment")
+        params = self._server.latest().params
+        jax.block_until_ready(
+            self._act(params, self._actor_state, self._timestep, self._key, np.uint32(0))
+        )
+        self.time.lap("act")
 
     def _allocate(self, action: Any, extras: Any, actor_state: Any) -> Trajectory:
         """Empty time-major buffers; fresh for each unroll, since JAX may alias what it is given."""

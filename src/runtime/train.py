@@ -1,6 +1,7 @@
 """Actors, queue, prefetch and learner wired together: one training run."""
 
 import math
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -142,9 +143,10 @@ def train(
     ]
     window = Window(actors, unrolls)
     unrolls_per_batch = config.batch_size // config.environments_per_actor
+    starting = threading.Lock()
     with Supervisor(unrolls.close, batches.close) as supervisor, stop_on_signals() as request:
         for i, actor in enumerate(actors):
-            supervisor.spawn(f"actor-{i}", partial(actor.run, unrolls, devices.actor))
+            supervisor.spawn(f"actor-{i}", partial(actor.run, unrolls, devices.actor, starting))
         supervisor.spawn(
             "prefetch", partial(prefetch, unrolls, batches, unrolls_per_batch, devices.learners)
         )

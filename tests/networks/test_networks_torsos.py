@@ -95,11 +95,12 @@ def test_residual_block_without_weights_is_the_identity():
     np.testing.assert_array_equal(ResidualBlock().apply(params, x), x)
 
 
-def test_mlp_is_tanh_of_dense_layers():
+def test_mlp_normalises_its_first_layer_and_applies_elu_to_the_others():
     x = np.random.default_rng(0).normal(size=(3, 2, 2)).astype(np.float32)
     params = random_parameters(MLPTorso((7, 5)), x)
-    hidden = x.reshape(3, 4)
-    for layer in ("Dense_0", "Dense_1"):
-        weights = params["params"][layer]
-        hidden = np.tanh(hidden @ weights["kernel"] + weights["bias"])
-    np.testing.assert_allclose(MLPTorso((7, 5)).apply(params, x), hidden, atol=1e-6)
+    layer, norm, other = (params["params"][name] for name in ("Dense_0", "LayerNorm_0", "Dense_1"))
+    hidden = x.reshape(3, 4) @ layer["kernel"] + layer["bias"]
+    hidden = (hidden - hidden.mean(-1, keepdims=True)) / hidden.std(-1, keepdims=True)
+    hidden = np.tanh(hidden * norm["scale"] + norm["bias"]) @ other["kernel"] + other["bias"]
+    expected = np.where(hidden > 0, hidden, np.expm1(hidden))
+    np.testing.assert_allclose(MLPTorso((7, 5)).apply(params, x), expected, atol=1e-5)

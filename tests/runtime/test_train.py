@@ -1,0 +1,249 @@
+"""A whole run: counters, lag, time split, stops and faults."""
+
+import os
+import signal
+import threading
+import time
+import traceback
+from functools import partial
+
+import jax
+import numpy as np
+import pytest
+
+from expedition.runtime import RuntimeConfig, train
+from expedition.runtime.actor import Actor, jit_act
+from expedition.runtime.channel import BoundedQueue
+from expedition.runtime.parameters import ParameterServer
+from expedition.runtime.prefetch import prefetch
+from expedition.runtime.supervision import Supervisor
+from fakes import NUM_ENVIRONMENTS, FakeEnvironment, Fault, devices, fail, fake_agent
+
+UNROLL = 5
+
+
+def config(updates=6, **settings):
+    steps = updates * UNROLL * 2 * NUM_ENVIRONMENTS
+    return RuntimeConfig(
+        **dict(
+            total_steps=steps,
+            unroll_length=UNROLL,
+            batch_size=2 * NUM_ENVIRONMENTS,
+            environments_per_actor=NUM_ENVIRONMENTS,
+            actors=3,
+            log_seconds=1e-9,
+        )
+        | settings
+    )
+
+
+def run(agent=None, environments=None, log=lambda row: None, **settings):
+    environments = environments or [FakeEnvironment() for _ in range(3)]
+    return train(
+        agent or fake_agent(), environments, config(**settings), key=jax.random.key(0), log=log
+    )
+
+
+@pytest.fixture(autouse=True)
+def no_thread_is_left():
+    before = set(threading.enumerate())
+    yield
+    assert set(threading.enumerate()) <= before
+
+
+def test_the_run_ends_at_its_budget_and_says_so():
+    result = run(updates=6)
+    assert result.exit_state == "finished"
+    assert float(result.params) == 6
+    assert result.counters["updates"] == 6
+
+
+def test_the_four_counters_agree():
+    environments = [FakeEnvironment() for _ in range(3)]
+    result = run(environments=environments)
+    counters = result.counters
+    stepped = sum(environment.steps for environment in environments) * NUM_ENVIRONMENTS
+    assert stepped - 3 * UNROLL * NUM_ENVIRONMENTS <= counters["env_steps"] <= stepped
+    assert counters["env_frames"] == 3 * counters["env_steps"]
+    assert counters["learner_steps"] == 6 * UNROLL * 2 * NUM_ENVIRONMENTS
+    assert counters["learner_steps"] <= counters["env_steps"]
+    assert all(environment.closed for environment in environments)
+
+
+def test_rows_carry_lag_within_its_bound_and_times_that_sum_to_one():
+    rows = []
+    environments = [FakeEnvironment(hook=lambda: time.sleep(0.002)) for _ in range(3)]
+    run(environments=environments, log=rows.append, updates=60, log_seconds=0.05)
+    assert len(rows) > 3
+    # Unrolls that can be under way or wait anywhere: 3 actors', 2 in the queue, 2 batches of 2
+    # waiting or prefetched, and the update itself.
+    for row in rows:
+        assert 0 <= row["policy_lag_min"] <= row["policy_lag_mean"] <= row["policy_lag_max"] <= 9
+        assert row["queue_depth"] <= 2
+        for loop in ("actor_time", "learner_time"):
+            shares = [value for name, value in row.items() if name.startswith(loop)]
+            assert sum(shares) == pytest.approx(1.0, abs=1e-6)
+            assert min(shares) >= 0
+    assert all(set(row) == set(rows[0]) for row in rows)
+    assert max(row["policy_lag_max"] for row in rows) > 0
+    assert rows[-1]["updates"] == 60
+
+
+def test_the_lag_of_a_batch_is_what_its_actions_say():
+    # The fake's extras are the parameter, which counts updates: the version that acted.
+    agent, lags = fake_agent(), []
+
+    def update(state, batch):
+        state, metrics = agent.update(state, batch)
+        lag = state.params - 1 - batch.extras
+        return state, metrics | {"lag_mean": lag.mean(), "lag_max": lag.max()}
+
+    run(agent=agent._replace(update=update), log=lags.append, updates=20)
+    for row in lags:
+        assert row["lag_mean"] == pytest.approx(row["policy_lag_mean"])
+        assert row["lag_max"] == row["policy_lag_max"]
+
+
+def test_rates_leave_the_first_update_out():
+    rows, agent = [], fake_agent()
+
+    def slow_to_compile(state, batch):
+        time.sleep(1.0)  # while tracing, that is, once
+        return agent.update(state, batch)
+
+    run(agent=agent._replace(update=slow_to_compile), log=rows.append)
+    assert rows[0]["wall_seconds"] > 1.0
+    assert rows[1]["updates_per_second"] > 5
+
+
+@pytest.mark.parametrize("place", ["reset", "step", "act", "update", "logger"])
+def test_a_fault_anywhere_ends_the_run_with_its_own_traceback(place):
+    agent, log = fake_agent(), lambda row: None
+    environments = [FakeEnvironment() for _ in range(3)]
+    if place == "reset":
+        environments[1] = FakeEnvironment(fail_at_reset=True)
+    elif place == "step":
+        environments[1] = FakeEnvironment(fail_at_step=17)
+    elif place == "act":
+        agent = agent._replace(act=fail("act"))
+    elif place == "update":
+        agent = agent._replace(update=fail("update"))
+    else:
+        log = fail("logger")
+    start = time.monotonic()
+    with pytest.raises(Fault, match=place) as caught:
+        run(agent=agent, environments=environments, log=log, updates=10_000)
+    assert time.monotonic() - start < 10
+    frames = traceback.extract_tb(caught.value.__traceback__)
+    assert frames[-1].filename.endswith("fakes.py")  # where it was raised
+    assert all(environment.closed for environment in environments)
+
+
+def test_a_non_finite_loss_names_the_update_and_the_term():
+    agent = fake_agent()
+
+    def update(state, batch):
+        state, metrics = agent.update(state, batch)
+        return state, metrics | {"value_loss": jax.numpy.where(state.params == 4, np.nan, 0.0)}
+
+    with pytest.raises(FloatingPointError, match=r"update 4: value_loss not finite"):
+        run(agent=agent._replace(update=update))
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_stops_the_run_cleanly(number):
+    rows = []
+
+    def log(row):
+        rows.append(row)
+        if len(rows) == 3:
+            os.kill(os.getpid(), number)
+
+    before = signal.getsignal(number)
+    result = run(log=log, updates=100_000)
+    assert result.exit_state == f"stopped by {signal.Signals(number).name}"
+    assert 3 <= result.counters["updates"] < 100_000
+    assert float(result.params) == result.counters["updates"]
+    assert signal.getsignal(number) is before
+
+
+def test_a_signal_while_no_batch_comes_stops_the_run():
+    environments = [FakeEnvironment(hook=lambda: time.sleep(0.2)) for _ in range(3)]
+    timer = threading.Timer(1.0, lambda: os.kill(os.getpid(), signal.SIGTERM))
+    timer.start()
+    start = time.monotonic()
+    result = run(environments=environments, updates=100_000)
+    assert result.exit_state == "stopped by SIGTERM"
+    assert time.monotonic() - start < 10
+    timer.join()
+
+
+def test_two_runs_in_one_process_are_the_same_run():
+    assert float(run().params) == float(run().params) == 6
+
+
+@pytest.mark.parametrize("number", [2, 4])
+def test_more_devices_for_the_same_run(number):
+    result = run(learner_devices=tuple(range(number)), actor_device=number)
+    assert float(result.params) == 6
+
+
+def test_each_function_is_compiled_once_however_many_actors():
+    traces, agent = [], fake_agent()
+
+    def act(*arguments):
+        traces.append("act")
+        time.sleep(0.2)  # long enough for every actor to come to it
+        return agent.act(*arguments)
+
+    def update(*arguments):
+        traces.append("update")
+        return agent.update(*arguments)
+
+    run(agent=agent._replace(act=act, update=update))
+    assert sorted(traces) == ["act", "update"]
+
+
+@pytest.mark.parametrize("slow", ["learner", "actors"])
+def test_fifty_starts_and_stops_with_queues_full_or_empty(slow):
+    agent = fake_agent()
+    act = jit_act(agent)
+    rng = np.random.default_rng(0)
+    for cycle in range(50):
+        unrolls, batches = BoundedQueue(1), BoundedQueue(1)
+        wait = 0.002 if slow == "actors" else 0.0
+        environments = [FakeEnvironment(hook=lambda wait=wait: time.sleep(wait)) for _ in range(3)]
+        with Supervisor(unrolls.close, batches.close) as supervisor:
+            for environment in environments:
+                server = ParameterServer(jax.numpy.zeros(()))
+                actor = Actor(act, (), environment, server, jax.random.key(cycle), 2)
+                run_actor = partial(actor.run, unrolls, devices()[0], threading.Lock())
+                supervisor.spawn("actor", run_actor)
+            supervisor.spawn("prefetch", lambda: prefetch(unrolls, batches, 2, devices()))
+            if slow == "learner":  # everything fills up behind it
+                batches.get(timeout=30)
+                time.sleep(rng.uniform(0, 0.02))
+            else:  # stopped while it waits for a batch
+                time.sleep(rng.uniform(0, 0.02))
+        assert all(environment.closed for environment in environments)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"batch_size": 0}, "batch_size is 0; expected a positive number"),
+        ({"environments_per_actor": 5}, "environments_per_actor is 5; expected a divisor of"),
+        ({"learner_devices": (0, 1, 2)}, "number of learner_devices is 3; expected a divisor"),
+        ({"learner_devices": ()}, "number of learner_devices is 0"),
+    ],
+)
+def test_a_config_out_of_range_is_refused(settings, message):
+    with pytest.raises(ValueError, match=message):
+        config(**settings)
+
+
+def test_devices_and_environments_that_do_not_fit_are_refused_before_a_thread_starts():
+    with pytest.raises(ValueError, match="device 99 was given; there are 8 local devices"):
+        run(actor_device=99)
+    with pytest.raises(ValueError, match=r"batches of \[4\] environments were given; expected"):
+        run(environments=[FakeEnvironment()])
