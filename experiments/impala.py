@@ -18,7 +18,6 @@ from typing import Annotated, Any, Literal, NamedTuple
 import jax
 import tyro
 
-from experiments import plots
 from expedition import environments
 from expedition.agents import Agent, ImpalaConfig, impala
 from expedition.environments import BatchedEnvironment, EnvironmentSpec
@@ -34,6 +33,7 @@ from expedition.runtime import (
     AXIS,
     Evaluation,
     RuntimeConfig,
+    TrainResult,
     evaluate,
     named_key,
     select_devices,
@@ -42,6 +42,7 @@ from expedition.runtime import (
 from expedition.runtime.metrics import CSVLogger, MetricsLogger, Row, TensorBoardLogger
 from expedition.runtime.progress import ProgressLine
 from expedition.runtime.record import create_run, load_params, provenance, save_params, write_json
+from experiments import plots
 
 
 @dataclass(frozen=True)
@@ -72,10 +73,13 @@ class Config:
     """Where runs are kept."""
 
     def __post_init__(self) -> None:
-        if self.evaluation_episodes < 1:
-            raise ValueError(
-                f"evaluation_episodes is {self.evaluation_episodes}; expected at least 1"
-            )
+        sizes = {"evaluation_episodes": self.evaluation_episodes, "lstm": self.lstm or 1}
+        sizes |= {f"hidden[{i}]": width for i, width in enumerate(self.hidden)}
+        for name, size in sizes.items():
+            if size < 1:
+                raise ValueError(f"{name} is {size}; expected at least 1")
+        if not self.hidden:
+            raise ValueError("hidden is empty; expected the width of at least one layer")
 
 
 Name = str | int  # of a source of randomness
@@ -85,6 +89,7 @@ CATCH = Config(
     hidden=(64, 64),
     agent=ImpalaConfig(optimizer="adam", learning_rate=2e-3, reduction="mean"),
     runtime=RuntimeConfig(total_steps=400_000),
+    evaluation_episodes=32,  # the actors' batch, so that nothing is compiled anew
 )
 SWINGUP = Config(
     action_bins=5,
@@ -128,7 +133,16 @@ def parse(arguments: Sequence[str]) -> Config:
 
 
 def make_agent(config: Config, spec: EnvironmentSpec) -> Agent:
-    """The agent and its network for an environment."""
+    """The agent and its network for an environment.
+
+    Raises:
+      ValueError: a convolutional torso was asked for observations that are no images.
+    """
+    if config.torso != "mlp" and len(spec.observation.shape) != 3:
+        raise ValueError(
+            f"the {config.torso} torso was given for observations of shape "
+            f"{spec.observation.shape}; expected images, or --torso mlp"
+        )
     torso = {
         "mlp": MLPTorso(config.hidden),
         "shallow": ShallowTorso(),
@@ -180,8 +194,23 @@ def load(folder: str | Path) -> Loaded:
     return Loaded(config, agent, load_params(Path(folder), like))
 
 
-def run(config: Config) -> Path:
-    """Trains, evaluates and records; returns the run's folder."""
+class Job(NamedTuple):
+    """A run that is ready to start: every setting has been tried."""
+
+    config: Config
+    actors: list[BatchedEnvironment]
+    agent: Agent
+    folder: Path
+
+
+def prepare(config: Config) -> Job:
+    """Makes all that a run needs; what is wrong with the config shows here.
+
+    Raises:
+      ValueError: the environment is unknown, or a setting does not fit it or this machine.
+      ModuleNotFoundError: an optional library is missing.
+      FileExistsError: there is a run of that name.
+    """
     plots.require()
     actors = [
         make_environment(config, config.runtime.environments_per_actor, "actor", i)
@@ -190,41 +219,27 @@ def run(config: Config) -> Path:
     agent = make_agent(config, actors[0].spec)
     devices = select_devices(config.runtime)
     folder = create_run(config.out / (config.name or _default_name(config)))
-    write_json(folder / "config.json", config)
     print(f"actors on {devices.actor}, learner on {', '.join(map(str, devices.learners))}")
+    return Job(config, actors, agent, folder)
+
+
+def run(job: Job) -> dict[str, Any]:
+    """Trains, evaluates and records; returns the summary."""
+    config, folder = job.config, job.folder
+    write_json(folder / "config.json", config)
     start = time.perf_counter()
-    summary: dict[str, Any] = {"exit_state": "failed"} | provenance()
+    summary = {"exit_state": "failed", **provenance()}
     try:
-        with ExitStack() as stack:
-            progress = stack.enter_context(ProgressLine(config.runtime.num_updates))
-            loggers: list[MetricsLogger] = [
-                CSVLogger(folder / "metrics.csv"),
-                TensorBoardLogger(folder),
-            ]
-            for logger in loggers:
-                stack.callback(logger.close)
-
-            def log(row: Row) -> None:
-                for logger in loggers:
-                    logger.write(row)
-                progress.write(row)
-
-            result = train(
-                agent,
-                actors,
-                config.runtime,
-                key=named_key(jax.random.key(config.seed), "train"),
-                log=log,
-            )
+        result = _train(job)
+        save_params(folder, result.params)
         summary |= {
             "exit_state": result.exit_state,
             **result.counters,
             "steps_per_second": result.steps_per_second,
         }
-        save_params(folder, result.params)
         if result.exit_state == "finished":
             fresh = make_environment(config, config.evaluation_episodes, "evaluation")
-            summary["evaluation"] = evaluate(agent, result.params, fresh).summary()
+            summary["evaluation"] = evaluate(job.agent, result.params, fresh).summary()
     except BaseException as error:
         summary["exit_state"] = f"failed: {type(error).__name__}: {error}"
         raise
@@ -232,7 +247,24 @@ def run(config: Config) -> Path:
         summary["wall_seconds"] = time.perf_counter() - start
         write_json(folder / "summary.json", summary)
     plots.learning_curve(folder)
-    return folder
+    return summary
+
+
+def _train(job: Job) -> TrainResult:
+    """Trains with every logger attached; they are closed however it ends."""
+    with ExitStack() as stack:
+        progress = stack.enter_context(ProgressLine(job.config.runtime.num_updates))
+        loggers: list[MetricsLogger] = []
+        for make_logger in (lambda: CSVLogger(job.folder), lambda: TensorBoardLogger(job.folder)):
+            loggers.append(make_logger())
+            stack.callback(loggers[-1].close)
+
+        def log(row: Row) -> None:
+            for logger in (*loggers, progress):
+                logger.write(row)
+
+        key = named_key(jax.random.key(job.config.seed), "train")
+        return train(job.agent, job.actors, job.config.runtime, key=key, log=log)
 
 
 def _default_name(config: Config) -> str:
@@ -241,22 +273,25 @@ def _default_name(config: Config) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """The command line."""
-    config = parse(sys.argv[1:] if arguments is None else arguments)
-    folder = run(config)
-    plots.print_curve(folder)
-    summary = json.loads((folder / "summary.json").read_text())
+    """The command line: exit code 2 and one line for bad input, 1 for a run that failed."""
+    try:
+        job = prepare(parse(sys.argv[1:] if arguments is None else arguments))
+    except (ValueError, ModuleNotFoundError, FileExistsError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    summary = run(job)
+    plots.print_curve(job.folder)
     if "evaluation" in summary:
         result = summary["evaluation"]
         print(
-            f"greedy policy: {result['mean']:.2f} +- {result['standard_deviation']:.2f} "
+            f"greedy policy: return {result['mean']:.2f} +- {result['standard_deviation']:.2f} "
             f"over {result['episodes']} fresh episodes"
         )
     print(
         f"{summary['exit_state']} after {summary['wall_seconds']:.0f} s, "
         f"{summary['env_steps']:,} steps, {summary['steps_per_second']:,.0f} steps/s"
     )
-    print(f"results: {folder}")
+    print(f"results: {job.folder}")
 
 
 if __name__ == "__main__":

@@ -174,9 +174,7 @@ class _EpisodeCounter:
     def count(self, trajectory: Trajectory) -> list[Episode]:
         """The episodes that ended in the unroll."""
         episodes = []
-        rows = zip(
-            trajectory.reward, trajectory.is_transition, ~trajectory.continues, strict=True
-        )
+        rows = zip(trajectory.reward, trajectory.is_transition, ~trajectory.continues, strict=True)
         for reward, is_transition, ended in rows:
             self._total_reward += np.where(is_transition, reward, 0.0)
             self._length += is_transition

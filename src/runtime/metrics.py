@@ -24,10 +24,10 @@ class MetricsLogger(Protocol):
 
 
 class CSVLogger:
-    """One line a row, with a header."""
+    """One line a row, with a header, in `metrics.csv`."""
 
-    def __init__(self, path: Path) -> None:
-        self._file = path.open("w", newline="")
+    def __init__(self, folder: Path) -> None:
+        self._file = (folder / "metrics.csv").open("w", newline="")
         self._writer: csv.DictWriter | None = None
 
     def write(self, row: Row) -> None:

@@ -18,9 +18,7 @@ def unrolls():
     agent = make_agent("sum")
     params = agent.init(jax.random.key(5)).params
     environment = FunctionalBatch(Catch(), 16, jax.random.key(1))
-    actor = Actor(
-        jit_act(agent), (), environment, ParameterServer(params), jax.random.key(2), 20
-    )
+    actor = Actor(jit_act(agent), (), environment, ParameterServer(params), jax.random.key(2), 20)
     return [actor.unroll(), actor.unroll()]
 
 

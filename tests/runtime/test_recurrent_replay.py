@@ -1,5 +1,7 @@
 """The learner's unroll from the stored state repeats what the actor computed, step by step."""
 
+import itertools
+
 import jax
 import numpy as np
 
@@ -28,7 +30,7 @@ def test_logits_and_states_equal_the_actors_across_episode_ends():
     )
     unrolls = [actor.unroll().trajectory for _ in range(5)]
     starts = 0
-    for trajectory, following in zip(unrolls[:-1], unrolls[1:], strict=True):
+    for trajectory, following in itertools.pairwise(unrolls):
         logits, _, _ = network.apply(
             params, trajectory.observation, trajectory.starts, trajectory.actor_state
         )

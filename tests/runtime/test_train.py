@@ -219,7 +219,7 @@ def test_fifty_starts_and_stops_with_queues_full_or_empty(slow):
                 actor = Actor(act, (), environment, server, jax.random.key(cycle), 2)
                 run_actor = partial(actor.run, unrolls, devices()[0], threading.Lock())
                 supervisor.spawn("actor", run_actor)
-            supervisor.spawn("prefetch", lambda: prefetch(unrolls, batches, 2, devices()))
+            supervisor.spawn("prefetch", partial(prefetch, unrolls, batches, 2, devices()))
             if slow == "learner":  # everything fills up behind it
                 batches.get(timeout=30)
                 time.sleep(rng.uniform(0, 0.02))

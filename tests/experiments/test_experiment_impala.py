@@ -1,0 +1,199 @@
+"""The command line: what it refuses, what a run leaves, and that it learns."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tensorboardX.proto.event_pb2 import Event
+
+from experiments import impala, plots
+
+ROOT = Path(__file__).parents[2]
+TINY = ["--environment", "catch", "--hidden", "8", "--total-steps", "4000"]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A tiny run's folder."""
+    out = tmp_path_factory.mktemp("runs")
+    job = impala.prepare(impala.parse([*TINY, "--out", str(out), "--name", "tiny"]))
+    impala.run(job)
+    return job.folder
+
+
+def test_a_run_leaves_its_record(finished):
+    names = {path.name for path in finished.iterdir()}
+    assert {"config.json", "metrics.csv", "summary.json", "learning_curve.png", "params"} <= names
+    assert any(name.startswith("events.out.tfevents") for name in names)
+    assert (finished.parent / "latest").resolve() == finished.resolve()
+    assert (finished / "learning_curve.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_summary_says_what_happened_and_where(finished):
+    summary = json.loads((finished / "summary.json").read_text())
+    assert summary["exit_state"] == "finished"
+    assert summary["updates"] == 7
+    assert summary["env_steps"] >= summary["learner_steps"] > 3000
+    assert set(summary["evaluation"]) == {
+        "mean", "standard_deviation", "minimum", "maximum", "episodes",
+    }  # fmt: skip
+    assert summary["evaluation"]["episodes"] == 32
+    assert summary["versions"]["jax"]
+    assert summary["commit"]
+    assert summary["machine"]["devices"]
+    assert summary["wall_seconds"] > 0
+    assert summary["steps_per_second"] > 0
+
+
+def test_the_csv_and_the_event_file_hold_the_same(finished):
+    rows = list(csv.DictReader((finished / "metrics.csv").open()))
+    assert rows[-1]["updates"] == "7"
+    (events,) = finished.glob("events.out.tfevents*")
+    scalars = dict(read_scalars(events))
+    assert scalars["updates"] == 7
+    assert scalars["value_loss"] == pytest.approx(float(rows[-1]["value_loss"]), rel=1e-4)
+
+
+def read_scalars(path):
+    """Name and value of each scalar in an event file (length, two checksums, record)."""
+    content = path.read_bytes()
+    position = 0
+    while position < len(content):
+        size = int.from_bytes(content[position : position + 8], "little")
+        event = Event.FromString(content[position + 12 : position + 12 + size])
+        position += size + 16
+        yield from ((value.tag, value.simple_value) for value in event.summary.value)
+
+
+def test_the_parameters_load_and_evaluate_as_the_run_did(finished):
+    loaded = impala.load(finished)
+    assert loaded.config == impala.parse([*TINY, "--out", str(finished.parent), "--name", "tiny"])
+    summary = json.loads((finished / "summary.json").read_text())
+    evaluation = loaded.evaluate(episodes=32)
+    assert evaluation.summary() == summary["evaluation"]
+    assert not np.array_equal(loaded.evaluate(32, name="other").returns, evaluation.returns)
+
+
+def test_an_existing_run_is_not_overwritten(finished):
+    before = (finished / "metrics.csv").read_bytes()
+    with pytest.raises(FileExistsError, match="exists already; choose another name"):
+        impala.prepare(impala.parse([*TINY, "--out", str(finished.parent), "--name", "tiny"]))
+    assert (finished / "metrics.csv").read_bytes() == before
+
+
+def test_the_settings_come_from_the_environment_and_the_flags():
+    catch = impala.parse(["--environment", "catch", "--learning-rate", "0.5", "--seed", "3"])
+    assert catch.agent.learning_rate == 0.5
+    assert catch.seed == 3
+    assert catch.runtime == impala.CATCH.runtime
+    assert impala.parse([]).environment == "dm_control:cartpole-swingup"
+    walker = impala.parse(["--environment", "dm_control:walker-walk"])
+    assert walker.agent == impala.SWINGUP.agent
+    assert walker.environment == "dm_control:walker-walk"
+
+
+def test_help_names_every_setting_with_its_meaning(capsys):
+    with pytest.raises(SystemExit) as stopped:
+        impala.parse(["--help"])
+    assert stopped.value.code == 0
+    text = " ".join(capsys.readouterr().out.split())
+    for flag in ("--unroll-length", "--rho-bar", "--learner-devices", "--action-bins", "--seed"):
+        assert flag in text
+    assert "Truncation of the importance weights" in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--environment", "cacth"], "environment 'cacth' was given; try catch"),
+        (["--environment", "dm_control:cartpole-swngup"], "try cartpole-swingup"),
+        (["--environment", "catch", "--action-bins", "3"], "only dm_control environments"),
+        (["--discount", "2"], "discount is 2.0; expected a number in [0, 1]"),
+        (["--batch-size", "7"], "expected a divisor of batch_size 7"),
+        (["--learner-devices", "99"], "device 99 was given"),
+        (["--environment", "catch", "--torso", "deep"], "the deep torso was given"),
+        (["--learnig-rate", "1"], "--learning-rate"),
+        (["--environment"], "--environment"),
+    ],
+)
+def test_bad_input_is_one_clear_line_before_anything_starts(arguments, message, tmp_path, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        impala.main([*arguments, "--out", str(tmp_path)] if len(arguments) > 1 else arguments)
+    assert stopped.value.code == 2
+    output = capsys.readouterr()
+    text = " ".join((output.out + output.err).replace("│", " ").split())
+    assert message in text
+    assert "Traceback" not in text
+    assert not list(tmp_path.iterdir())
+
+
+def test_missing_plots_are_named_before_anything_starts(tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    with pytest.raises(SystemExit) as stopped:
+        impala.main([*TINY, "--out", str(tmp_path)])
+    assert stopped.value.code == 2
+    assert "pip install 'expedition[plots]'" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def start(*arguments, out):
+    command = [sys.executable, "-m", "experiments.impala", "--out", str(out), "--name", "run"]
+    environment = {**os.environ, "XLA_FLAGS": ""}
+    return subprocess.Popen(
+        [*command, *arguments], cwd=ROOT, env=environment, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_the_process_cleanly_with_its_record(number, tmp_path):
+    process = start("--environment", "catch", "--total-steps", "1000000000", out=tmp_path)
+    metrics = tmp_path / "run" / "metrics.csv"
+    deadline = time.monotonic() + 120
+    while not (metrics.exists() and metrics.stat().st_size) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    process.send_signal(number)
+    start_of_stop = time.monotonic()
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 0, output
+    assert time.monotonic() - start_of_stop < 20
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert summary["exit_state"] == f"stopped by {signal.Signals(number).name}"
+    assert impala.load(tmp_path / "run").params
+
+
+def test_a_fault_ends_the_process_non_zero_with_its_traceback_last(tmp_path):
+    script = f"""
+import dataclasses
+from experiments import impala
+from expedition.environments import FunctionalBatch
+def broken(self, actions):
+    raise ArithmeticError("the environment broke")
+FunctionalBatch.step = broken
+impala.main(["--environment", "catch", "--out", {str(tmp_path)!r}, "--name", "run"])
+"""
+    result = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=120
+    )
+    assert result.returncode == 1
+    assert result.stderr.rstrip().endswith("ArithmeticError: the environment broke")
+    assert "in broken" in result.stderr.split("Traceback")[-1]
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert summary["exit_state"] == "failed: ArithmeticError: the environment broke"
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_catch_is_learnt(seed, tmp_path):
+    arguments = ["--environment", "catch", "--seed", str(seed), "--evaluation-episodes", "100"]
+    job = impala.prepare(impala.parse([*arguments, "--out", str(tmp_path)]))
+    assert impala.run(job)["evaluation"]["mean"] >= 0.98
+    steps, returns = plots.read_curve(job.folder)
+    assert returns[-1] >= 0.95
+    assert steps[-1] >= 200_000
