@@ -53,7 +53,7 @@ def test_the_summary_says_what_happened_and_where(finished):
 
 
 def test_the_csv_and_the_event_file_hold_the_same(finished):
-    rows = list(csv.DictReader((finished / "metrics.csv").open()))
+    rows = list(csv.DictReader((finished / "metrics.csv").read_text().splitlines()))
     assert rows[-1]["updates"] == "7"
     (events,) = finished.glob("events.out.tfevents*")
     scalars = dict(read_scalars(events))

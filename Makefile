@@ -1,0 +1,44 @@
+# Every target sets itself up: a virtual environment in .venv, made once from setup.cfg.
+.DEFAULT_GOAL := help
+.PHONY: help run test lint mutants bench figures clean
+
+VENV ?= .venv
+# What is installed into the environment; CI gives a wheel instead.
+PACKAGE ?= --editable .[dev]
+# The newest Python that dm_control supports, else whatever there is.
+PYTHON ?= $(firstword $(foreach p,python3.12 python3.11 python3,$(if $(shell $(p) -c 1 2>/dev/null && echo yes),$(p))))
+BIN := $(VENV)/bin
+ARGS ?=
+
+$(VENV)/.installed: setup.cfg pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet $(PACKAGE)
+	touch $@
+
+help: ## List the targets
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | sort
+
+run: $(VENV)/.installed ## Train IMPALA on cart-pole swing-up (5 minutes); ARGS="--seed 1" adds flags
+	$(BIN)/python -m experiments.impala $(ARGS)
+
+test: $(VENV)/.installed ## Run all tests; ARGS="-k vtrace" adds flags
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: $(VENV)/.installed ## Check style, formatting, floors and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+	$(BIN)/mypy
+
+mutants: $(VENV)/.installed ## Break the code on purpose: every mistake must fail a test
+	$(BIN)/python tests/mutants.py
+
+bench: $(VENV)/.installed ## Measure: the whole system beside its bounds and a public peer
+	$(BIN)/python -m benchmarks.actor_learner $(ARGS)
+
+figures: $(VENV)/.installed ## Redraw every run's learning curve from its CSV
+	$(BIN)/python -m experiments.plots $(ARGS)
+
+clean: ## Remove the environment and what builds leave
+	rm -rf $(VENV) build dist *.egg-info
