@@ -87,8 +87,8 @@ Name = str | int  # of a source of randomness
 CATCH = Config(
     environment="catch",
     hidden=(64, 64),
-    agent=ImpalaConfig(optimizer="adam", learning_rate=2e-3, reduction="mean"),
-    runtime=RuntimeConfig(total_steps=400_000),
+    agent=ImpalaConfig(optimizer="adam", learning_rate=5e-3, reduction="mean"),
+    runtime=RuntimeConfig(total_steps=150_000),
     evaluation_episodes=32,  # the actors' batch, so that nothing is compiled anew
 )
 SWINGUP = Config(
@@ -239,7 +239,8 @@ def run(job: Job) -> dict[str, Any]:
         }
         if result.exit_state == "finished":
             fresh = make_environment(config, config.evaluation_episodes, "evaluation")
-            summary["evaluation"] = evaluate(job.agent, result.params, fresh).summary()
+            with jax.default_device(select_devices(config.runtime).actor):
+                summary["evaluation"] = evaluate(job.agent, result.params, fresh).summary()
     except BaseException as error:
         summary["exit_state"] = f"failed: {type(error).__name__}: {error}"
         raise

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import dm_env
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from expedition.environments.interface import LAST, Array, FunctionalEnvironment, check_shape
 
@@ -50,6 +51,8 @@ class FunctionalBatch:
         check_shape(actions, self.spec.action, self.num_environments)
         if self._state is None:
             return self.reset()
+        # On the host, actions belong to no device in particular: one compiled step serves all.
+        actions = np.asarray(actions)
         self._state, timestep = _step(self._environment, self._key, self._state, actions)
         return timestep
 

@@ -4,11 +4,12 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any, NamedTuple
 
+import dm_env
 import jax
 import numpy as np
 
 from expedition.agents.agent import Agent, Trajectory
-from expedition.environments.interface import BatchedEnvironment
+from expedition.environments.interface import BatchedEnvironment, EnvironmentSpec
 from expedition.runtime.channel import BoundedQueue
 from expedition.runtime.parameters import ParameterServer
 from expedition.runtime.timing import TimeSplit
@@ -38,33 +39,59 @@ def jit_act(agent: Agent) -> Callable[..., Any]:
     )
 
 
+def abstract_trajectory(
+    agent: Agent, params: Any, spec: EnvironmentSpec, num_environments: int, unroll_length: int
+) -> Trajectory:
+    """Shapes and types of an unroll (`jax.ShapeDtypeStruct`s), known before any is made."""
+    num, shape = num_environments, jax.ShapeDtypeStruct
+    observation = shape((num, *spec.observation.shape), spec.observation.dtype)
+    row = dm_env.TimeStep(
+        shape((num,), np.int8), shape((num,), np.float32), shape((num,), np.float32), observation
+    )
+    state = jax.eval_shape(lambda: agent.initial_actor_state(num))
+    action, extras, _ = jax.eval_shape(agent.act, params, state, row, jax.random.key(0))
+
+    def rows(count: int, tree: Any) -> Any:
+        return jax.tree.map(lambda x: shape((count, *x.shape), x.dtype), tree)
+
+    return Trajectory(
+        observation=rows(unroll_length + 1, row.observation),
+        step_type=rows(unroll_length + 1, row.step_type),
+        action=rows(unroll_length, action),
+        extras=rows(unroll_length, extras),
+        reward=rows(unroll_length, row.reward),
+        discount=rows(unroll_length, row.discount),
+        actor_state=state,
+    )
+
+
 class Actor:
     """Unrolls a policy in a batch of environments; usable with or without a thread.
 
     Args:
       act: the shared `jit_act(agent)`.
+      like: shapes and types of an unroll, from `abstract_trajectory`.
       actor_state: the agent's initial actor state for the whole batch.
       environment: the batch to drive; the actor closes it.
       server: where the newest parameters are.
       key: names every action that this actor draws.
-      unroll_length: steps T of an unroll.
     """
 
     def __init__(
         self,
         act: Callable[..., Any],
+        like: Trajectory,
         actor_state: Any,
         environment: BatchedEnvironment,
         server: ParameterServer,
         key: jax.Array,
-        unroll_length: int,
     ) -> None:
         self._act = act
+        self._like = like
         self._actor_state = actor_state
         self._environment = environment
         self._server = server
         self._key = key
-        self._unroll_length = unroll_length
         self._timestep = None
         self._step = 0
         self._episodes = _EpisodeCounter(environment.num_environments)
@@ -96,8 +123,8 @@ class Actor:
         version, params = self._server.latest()
         actor_state = self._actor_state
         self.time.lap("parameters")
-        trajectory = None
-        for t in range(self._unroll_length):
+        trajectory = self._empty_trajectory(actor_state)
+        for t in range(len(trajectory.reward)):
             action, extras, self._actor_state = self._act(
                 params, self._actor_state, self._timestep, self._key, np.uint32(self._step)
             )
@@ -106,8 +133,6 @@ class Actor:
             self.time.lap("act")
             timestep = self._environment.step(action)
             self.time.lap("environment")
-            if trajectory is None:
-                trajectory = self._allocate(action, extras, actor_state)
             self._record(trajectory, t, action, extras, timestep)
             self._timestep = timestep
             self.time.lap("record")
@@ -126,25 +151,12 @@ class Actor:
         )
         self.time.lap("act")
 
-    def _allocate(self, action: Any, extras: Any, actor_state: Any) -> Trajectory:
-        """Empty time-major buffers; fresh for each unroll, since JAX may alias what it is given."""
-        length, first = self._unroll_length, self._timestep
-
-        def rows(count: int, like: Any) -> np.ndarray:
-            return np.empty((count, *like.shape), like.dtype)
-
-        trajectory = Trajectory(
-            observation=rows(length + 1, first.observation),
-            step_type=rows(length + 1, first.step_type),
-            action=rows(length, action),
-            extras=jax.tree.map(lambda x: rows(length, x), extras),
-            reward=rows(length, first.reward),
-            discount=rows(length, first.discount),
-            actor_state=jax.tree.map(np.asarray, actor_state),
-        )
-        trajectory.observation[0] = first.observation
-        trajectory.step_type[0] = first.step_type
-        return trajectory
+    def _empty_trajectory(self, actor_state: Any) -> Trajectory:
+        """Buffers with row 0 filled in; fresh for each unroll, since JAX may alias its inputs."""
+        trajectory = jax.tree.map(lambda x: np.empty(x.shape, x.dtype), self._like)
+        trajectory.observation[0] = self._timestep.observation
+        trajectory.step_type[0] = self._timestep.step_type
+        return trajectory._replace(actor_state=jax.tree.map(np.asarray, actor_state))
 
     @property
     def env_frames(self) -> int:

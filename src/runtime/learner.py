@@ -28,10 +28,24 @@ class Learner:
                 lambda x: jnp.broadcast_to(x, (len(devices), *x.shape)), agent.init(key)
             )
 
-        self._state = jax.jit(replicas, out_shardings=device_axis(devices))(key)
+        self._sharding = device_axis(devices)
+        self._state = jax.jit(replicas, out_shardings=self._sharding)(key)
         self._update = jax.pmap(
             agent.update, axis_name=AXIS, devices=list(devices), donate_argnums=0
         )
+
+    def compile(self, like: Trajectory) -> None:
+        """Compiles the update for one device's share of a batch (`jax.ShapeDtypeStruct`s).
+
+        It would be compiled at the first update anyway; this way the actors start meanwhile.
+        """
+
+        def of_all_devices(x: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
+            shape = (self._sharding.num_devices, *x.shape)
+            return jax.ShapeDtypeStruct(shape, x.dtype, sharding=self._sharding)
+
+        batch = jax.tree.map(of_all_devices, like)
+        self._update = self._update.lower(self._state, batch).compile()
 
     def update(self, batch: Trajectory) -> Metrics:
         """One update from a sharded batch; returns the metrics when it is done."""

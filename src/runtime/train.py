@@ -12,7 +12,7 @@ import numpy as np
 
 from expedition.agents.agent import Agent
 from expedition.environments.interface import BatchedEnvironment
-from expedition.runtime.actor import Actor, Unroll, jit_act
+from expedition.runtime.actor import Actor, Unroll, abstract_trajectory, jit_act
 from expedition.runtime.channel import BoundedQueue
 from expedition.runtime.keys import named_key
 from expedition.runtime.learner import Learner
@@ -129,16 +129,13 @@ def train(
     server = ParameterServer(jax.device_put(learner.params(), devices.actor))
     unrolls: BoundedQueue[Unroll] = BoundedQueue(config.queue_capacity)
     batches: BoundedQueue[Batch] = BoundedQueue(config.prefetch)
+    like = partial(abstract_trajectory, agent, server.latest().params, environments[0].spec)
+    unroll = like(config.environments_per_actor, config.unroll_length)
+    actor_state = agent.initial_actor_state(config.environments_per_actor)
+    actor_state = jax.device_put(actor_state, devices.actor)
     act = jit_act(agent)
     actors = [
-        Actor(
-            act,
-            agent.initial_actor_state(environment.num_environments),
-            environment,
-            server,
-            named_key(key, "actor", i),
-            config.unroll_length,
-        )
+        Actor(act, unroll, actor_state, environment, server, named_key(key, "actor", i))
         for i, environment in enumerate(environments)
     ]
     window = Window(actors, unrolls)
@@ -150,6 +147,7 @@ def train(
         supervisor.spawn(
             "prefetch", partial(prefetch, unrolls, batches, unrolls_per_batch, devices.learners)
         )
+        learner.compile(like(config.batch_size // len(devices.learners), config.unroll_length))
         while window.updates < config.num_updates and request.reason is None:
             try:
                 batch = batches.get(timeout=0.5)

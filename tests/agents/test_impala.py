@@ -7,6 +7,7 @@ import optax
 import pytest
 from dm_env import specs
 
+from actors import make_actor
 from expedition.agents import ImpalaConfig, Trajectory, impala
 from expedition.agents.impala import Behaviour, make_optimizer
 from expedition.environments import PROBES, FunctionalBatch, Probe
@@ -14,8 +15,6 @@ from expedition.environments.interface import FIRST, LAST, MID, EnvironmentSpec
 from expedition.losses import categorical
 from expedition.networks import ActorCritic, MLPTorso, policy_head
 from expedition.runtime import AXIS, RuntimeConfig, evaluate, train
-from expedition.runtime.actor import Actor, jit_act
-from expedition.runtime.parameters import ParameterServer
 
 SPEC = EnvironmentSpec(specs.Array((2,), "float32"), specs.DiscreteArray(3))
 NETWORK = ActorCritic(MLPTorso((8,)), policy_head(SPEC.action))
@@ -192,7 +191,7 @@ def test_the_behaviours_log_prob_is_that_of_the_action_taken():
     network = ActorCritic(MLPTorso((8,)), policy_head(environment.spec.action))
     agent = impala(ImpalaConfig(), environment.spec, network, num_updates=1)
     params = agent.init(jax.random.key(0)).params
-    actor = Actor(jit_act(agent), (), environment, ParameterServer(params), jax.random.key(1), 50)
+    actor = make_actor(agent, environment, params, 50)
     trajectory = actor.unroll().trajectory
     assert np.max(np.abs(trajectory.action)) > 1.0  # stored unclipped
     mean, log_std = (np.asarray(x, np.float64) for x in trajectory.extras.policy)

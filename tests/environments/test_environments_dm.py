@@ -4,9 +4,9 @@ import dm_env
 import numpy as np
 import pytest
 from dm_env import specs
-from scripted_environment import DISCRETE, DUMMY_REWARD, REAL, Scripted
 
 from expedition.environments import FIRST, LAST, MID, DmEnvBatch
+from scripted_environment import DISCRETE, DUMMY_REWARD, REAL, Scripted
 
 
 def zeros(num=2):

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from absl.testing import absltest
 from dm_env import specs, test_utils
-from scripted_environment import DISCRETE, DUMMY_REWARD, REAL, Scripted
 
 from expedition.environments import ActionRepeat, DiscreteActions
+from scripted_environment import DISCRETE, DUMMY_REWARD, REAL, Scripted
 
 
 class Rewarding(Scripted):

@@ -6,12 +6,11 @@ import jax
 import numpy as np
 import pytest
 
+from actors import make_actor
 from exact_zero import ExactZero, ReadsValue
 from expedition.agents import ImpalaConfig, impala
-from expedition.runtime.actor import Actor, jit_act
 from expedition.runtime.channel import BoundedQueue
 from expedition.runtime.learner import Learner
-from expedition.runtime.parameters import ParameterServer
 from expedition.runtime.prefetch import AXIS, join, prefetch, shard
 from expedition.runtime.supervision import Supervisor
 
@@ -24,12 +23,6 @@ def make_agent(discount):
     return impala(config, ExactZero.spec, ReadsValue(), num_updates=10, axis_name=AXIS)
 
 
-def make_actor(agent, params, discount, unroll_length):
-    environment = ExactZero(NUM_ENVIRONMENTS, discount)
-    server = ParameterServer(params)
-    return Actor(jit_act(agent), (), environment, server, jax.random.key(2), unroll_length)
-
-
 def is_zero(metrics):
     names = ("value_loss", "policy_loss", "behaviour_kl", "gradient_norm")
     return all(abs(float(metrics[name])) < 1e-4 for name in names)
@@ -40,7 +33,9 @@ def is_zero(metrics):
 def test_every_error_is_zero_through_threads_queue_and_learner(discount, unroll_length):
     agent = make_agent(discount)
     learner = Learner(agent, jax.random.key(0), DEVICES)
-    actor = make_actor(agent, learner.params(), discount, unroll_length)
+    actor = make_actor(
+        agent, ExactZero(NUM_ENVIRONMENTS, discount), learner.params(), unroll_length
+    )
     unrolls, batches = BoundedQueue(2), BoundedQueue(1)
     with Supervisor(unrolls.close, batches.close) as supervisor:
         supervisor.spawn("actor", lambda: actor.run(unrolls, DEVICES[0], threading.Lock()))
@@ -54,7 +49,7 @@ def test_values_are_exact_whatever_the_importance_weights(off_policy):
     agent = make_agent(0.9)
     other = agent.init(jax.random.key(7)).params if off_policy else None
     learner = Learner(agent, jax.random.key(0), DEVICES)
-    actor = make_actor(agent, other or learner.params(), 0.9, 20)
+    actor = make_actor(agent, ExactZero(NUM_ENVIRONMENTS, 0.9), other or learner.params(), 20)
     metrics = learner.update(shard(actor.unroll().trajectory, DEVICES))
     assert abs(float(metrics["value_loss"])) < 1e-6
     assert (abs(float(metrics["behaviour_kl"])) > 0.01) == off_policy
@@ -65,7 +60,7 @@ def canned():
     """A fresh learner (an inexact update moves it), and a batch that its policy generated."""
     agent = make_agent(0.9)
     learner = Learner(agent, jax.random.key(0), DEVICES)
-    actor = make_actor(agent, learner.params(), 0.9, 20)
+    actor = make_actor(agent, ExactZero(NUM_ENVIRONMENTS, 0.9), learner.params(), 20)
     return learner, join([actor.unroll().trajectory, actor.unroll().trajectory])
 
 

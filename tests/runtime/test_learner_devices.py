@@ -4,12 +4,11 @@ import jax
 import numpy as np
 import pytest
 
+from actors import make_actor
 from expedition.agents import ImpalaConfig, impala
 from expedition.environments import Catch, FunctionalBatch
 from expedition.networks import ActorCritic, MLPTorso, policy_head
-from expedition.runtime.actor import Actor, jit_act
 from expedition.runtime.learner import Learner
-from expedition.runtime.parameters import ParameterServer
 from expedition.runtime.prefetch import AXIS, make_batch
 
 
@@ -18,7 +17,7 @@ def unrolls():
     agent = make_agent("sum")
     params = agent.init(jax.random.key(5)).params
     environment = FunctionalBatch(Catch(), 16, jax.random.key(1))
-    actor = Actor(jit_act(agent), (), environment, ParameterServer(params), jax.random.key(2), 20)
+    actor = make_actor(agent, environment, params, 20)
     return [actor.unroll(), actor.unroll()]
 
 

@@ -5,11 +5,10 @@ import itertools
 import jax
 import numpy as np
 
+from actors import make_actor
 from expedition.agents import ImpalaConfig, impala
 from expedition.environments import Catch, FunctionalBatch
 from expedition.networks import ActorCritic, LSTMCore, MLPTorso, policy_head
-from expedition.runtime.actor import Actor, jit_act
-from expedition.runtime.parameters import ParameterServer
 
 
 def test_logits_and_states_equal_the_actors_across_episode_ends():
@@ -20,14 +19,8 @@ def test_logits_and_states_equal_the_actors_across_episode_ends():
     params = agent.init(jax.random.key(0)).params
     noise = iter(jax.random.split(jax.random.key(3), 100))
     params = jax.tree.map(lambda x: x + 0.3 * jax.random.normal(next(noise), x.shape), params)
-    actor = Actor(
-        jit_act(agent),
-        agent.initial_actor_state(8),
-        environment,
-        ParameterServer(params),
-        jax.random.key(2),
-        unroll_length=7,  # does not divide the episode's ten rows
-    )
+    # Seven rows do not divide the episode's ten.
+    actor = make_actor(agent, environment, params, unroll_length=7)
     unrolls = [actor.unroll().trajectory for _ in range(5)]
     starts = 0
     for trajectory, following in itertools.pairwise(unrolls):

@@ -11,10 +11,10 @@ import jax
 import numpy as np
 import pytest
 
+from actors import make_actor
 from expedition.runtime import RuntimeConfig, train
-from expedition.runtime.actor import Actor, jit_act
+from expedition.runtime.actor import jit_act
 from expedition.runtime.channel import BoundedQueue
-from expedition.runtime.parameters import ParameterServer
 from expedition.runtime.prefetch import prefetch
 from expedition.runtime.supervision import Supervisor
 from fakes import NUM_ENVIRONMENTS, FakeEnvironment, Fault, devices, fail, fake_agent
@@ -215,8 +215,7 @@ def test_fifty_starts_and_stops_with_queues_full_or_empty(slow):
         environments = [FakeEnvironment(hook=lambda wait=wait: time.sleep(wait)) for _ in range(3)]
         with Supervisor(unrolls.close, batches.close) as supervisor:
             for environment in environments:
-                server = ParameterServer(jax.numpy.zeros(()))
-                actor = Actor(act, (), environment, server, jax.random.key(cycle), 2)
+                actor = make_actor(agent, environment, jax.numpy.zeros(()), 2, cycle, act)
                 run_actor = partial(actor.run, unrolls, devices()[0], threading.Lock())
                 supervisor.spawn("actor", run_actor)
             supervisor.spawn("prefetch", partial(prefetch, unrolls, batches, 2, devices()))
