@@ -7,7 +7,9 @@ from types import ModuleType
 import dm_env
 import jax
 
+from expedition.environments import cartpole
 from expedition.environments.dm import ActionRepeat, DiscreteActions, DmEnvBatch
+from expedition.environments.interface import BatchedEnvironment
 
 
 def dm_control_batch(
@@ -17,8 +19,10 @@ def dm_control_batch(
     *,
     action_bins: int | None = None,
     action_repeat: int = 1,
-) -> DmEnvBatch:
+) -> BatchedEnvironment:
     """Loads `num_environments` copies of a suite task, each with its own random seed.
+
+    The one-pole cart-pole tasks come as a `CartpoleBatch`, the rest as a `DmEnvBatch`.
 
     Args:
       task: domain and task, joined by a hyphen, such as `cartpole-swingup`.
@@ -36,6 +40,17 @@ def dm_control_batch(
     if task not in tasks:
         near = difflib.get_close_matches(task, tasks, n=3) or sorted(tasks)
         raise ValueError(f"dm_control task {task!r} was given; try {', '.join(near)}")
+
+    domain, _, name = task.partition("-")
+    if domain == "cartpole" and name in cartpole.TASKS:
+        return cartpole.CartpoleBatch(
+            suite,
+            name,
+            num_environments,
+            key,
+            action_bins=action_bins,
+            action_repeat=action_repeat,
+        )
 
     def load(seed: int) -> dm_env.Environment:
         environment = suite.load(*tasks[task], task_kwargs={"random": seed})
