@@ -104,7 +104,7 @@ SWINGUP = Config(
         global_norm_clip=1.0,
     ),
     runtime=RuntimeConfig(
-        total_steps=1_000_000, unroll_length=10, batch_size=16, environments_per_actor=16
+        total_steps=2_500_000, unroll_length=10, batch_size=16, environments_per_actor=16
     ),
 )
 
