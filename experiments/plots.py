@@ -1,9 +1,11 @@
-"""Pictures of a run, made from its CSV alone."""
+"""Pictures of runs, made from their CSVs alone: `python -m experiments.plots` redraws all."""
 
 import csv
 import importlib.util
 import math
 from pathlib import Path
+
+import tyro
 
 
 def require() -> None:
@@ -48,3 +50,22 @@ def print_curve(folder: Path) -> None:
     if steps:
         title = "mean training return over environment steps"
         uniplot.plot(returns, steps, lines=True, title=title)
+
+
+def redraw(out: Path = Path("runs")) -> None:
+    """Redraws the learning curve of every run.
+
+    Args:
+      out: the folder of the runs.
+    """
+    require()
+    folders = sorted(path.parent for path in out.glob("*/metrics.csv"))
+    found = [folder for folder in folders if not folder.is_symlink()]  # not `latest`
+    for folder in found:
+        print(learning_curve(folder))
+    if not found:
+        print(f"no run in {out}: make run leaves one there")
+
+
+if __name__ == "__main__":
+    tyro.cli(redraw)

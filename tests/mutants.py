@@ -28,6 +28,8 @@ DEFINITION = "tests/losses/test_vtrace_definition.py"
 BOUNDARIES = "tests/losses/test_vtrace_boundaries.py"
 ACTOR_CRITIC = "tests/losses/test_actor_critic.py"
 POLICY_GRADIENT = "tests/losses/test_policy_gradient.py"
+AGENT = "tests/agents/test_impala.py"
+EXACT_ZERO = "tests/runtime/test_exact_zero.py"
 
 
 class Mutant(NamedTuple):
@@ -158,8 +160,57 @@ MUTANTS = [
         "mean over the rows that are not masked",
         "losses/rows.py",
         "total / loss.size",
-        "total / jnp.sum(weight_tm1)",
+        "total / jnp.sum(weight)",
         (f"{ACTOR_CRITIC}::test_mean_of_shards_is_the_mean_of_the_batch",),
+    ),
+    Mutant(
+        "agent swaps behaviour and target policy",
+        "agents/impala.py",
+        "            log_prob,\n            batch.extras.log_prob,",
+        "            batch.extras.log_prob,\n            log_prob,",
+        (f"{AGENT}::test_the_update_minimises_the_loss_of_the_definition",),
+    ),
+    Mutant(
+        "agent lets traces run across episodes",
+        "agents/impala.py",
+        "continuation_t=batch.continues.astype(reward.dtype)",
+        "continuation_t=None",
+        (f"{AGENT}::test_the_update_minimises_the_loss_of_the_definition",),
+    ),
+    Mutant(
+        "agent learns from rows that restart an episode",
+        "agents/impala.py",
+        "weight_tm1=batch.is_transition.astype(reward.dtype)",
+        "weight_tm1=None",
+        (f"{AGENT}::test_the_row_that_restarts_an_episode_changes_nothing",),
+    ),
+    Mutant(
+        "agent takes a truncation for a termination",
+        "agents/impala.py",
+        "config.discount * batch.discount,",
+        "config.discount * batch.discount * batch.continues,",
+        (f"{AGENT}::test_the_update_minimises_the_loss_of_the_definition",),
+    ),
+    Mutant(
+        "sums over devices averaged",
+        "agents/impala.py",
+        'jax.lax.psum if config.reduction == "sum" else jax.lax.pmean',
+        "jax.lax.pmean",
+        ("tests/runtime/test_learner_devices.py::test_update_is_the_same_on_1_2_4_and_8_devices",),
+    ),
+    Mutant(
+        "actor records what an action caused a step late",
+        "runtime/actor.py",
+        "self._record(trajectory, t, action, extras, timestep)",
+        "self._record(trajectory, t, action, extras, self._timestep)",
+        (f"{EXACT_ZERO}::test_the_batch_that_is_shifted_is_exact",),
+    ),
+    Mutant(
+        "recurrent state carried into the next episode",
+        "networks/cores.py",
+        "jnp.where(reset[:, None], 0.0, s)",
+        "s",
+        ("tests/runtime/test_recurrent_replay.py", "tests/networks/test_networks_cores.py"),
     ),
 ]
 

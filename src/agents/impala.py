@@ -4,6 +4,7 @@ Source: Espeholt et al. (2018), IMPALA: Scalable Distributed Deep-RL with Import
 Actor-Learner Architectures, https://arxiv.org/abs/1802.01561
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
@@ -117,6 +118,8 @@ def impala(
     discrete = isinstance(spec.action, specs.DiscreteArray)
     policy = categorical if discrete else diagonal_gaussian
 
+    evaluate: Callable[..., tuple[Any, jax.Array, Any]] = network.apply  # type: ignore[assignment]
+
     def init(key: jax.Array) -> ImpalaState:
         observation = jnp.zeros((1, 1, *spec.observation.shape), spec.observation.dtype)
         reset = jnp.ones((1, 1), bool)
@@ -126,7 +129,7 @@ def impala(
     def step(params: Any, actor_state: Any, timestep: dm_env.TimeStep) -> tuple[Any, Any]:
         """Evaluates one time step as an unroll of length 1: the learner's own code."""
         observation, starts = timestep.observation[None], (timestep.step_type == FIRST)[None]
-        parameters, _, actor_state = network.apply(params, observation, starts, actor_state)
+        parameters, _, actor_state = evaluate(params, observation, starts, actor_state)
         return jax.tree.map(lambda x: x[0], parameters), actor_state
 
     def act(
@@ -143,9 +146,7 @@ def impala(
         return policy.mode(parameters), actor_state
 
     def loss(params: Any, batch: Trajectory) -> tuple[jax.Array, tuple[ImpalaLoss, jax.Array]]:
-        parameters, value, _ = network.apply(
-            params, batch.observation, batch.starts, batch.actor_state
-        )
+        parameters, value, _ = evaluate(params, batch.observation, batch.starts, batch.actor_state)
         parameters = jax.tree.map(lambda x: x[:-1], parameters)
         reward = batch.reward
         if config.max_abs_reward is not None:

@@ -63,7 +63,7 @@ class FunctionalBatch:
 
 @partial(jax.jit, static_argnums=0)
 def _step(
-    environment: FunctionalEnvironment, key: jax.Array, state: _BatchState, actions: Array
+    environment: FunctionalEnvironment, key: jax.Array, state: _BatchState, actions: jax.Array
 ) -> tuple[_BatchState, dm_env.TimeStep]:
     def step_or_reset(inner: Any, ended: jax.Array, action: jax.Array, reset_key: jax.Array) -> Any:
         return jax.tree.map(

@@ -1,6 +1,6 @@
 """The actor-critic loss for any targets and advantages, and its value regression."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import chex
 import jax
@@ -69,7 +69,7 @@ def actor_critic_loss(
     reduction: str,
 ) -> ActorCriticLoss:
     """policy + baseline_cost · value - entropy_cost · entropy, for any targets and advantages."""
-    over_rows = {"weight_tm1": weight_tm1, "reduction": reduction}
+    over_rows: dict[str, Any] = {"weight_tm1": weight_tm1, "reduction": reduction}
     policy = surrogate_loss(log_prob_tm1, advantage_tm1, **over_rows)
     value = value_loss(v_tm1, target_tm1, **over_rows)
     entropy = reduce_rows(lambda row: row, entropy_tm1, **over_rows)

@@ -20,9 +20,9 @@ def at_least_float32(*arrays: chex.ArrayTree) -> list[chex.Array]:
     Returns:
         The arrays, all float32, or all float64 if one of them is.
     """
-    arrays = [jnp.asarray(array) for array in arrays]
-    dtype = jnp.promote_types(jnp.result_type(*arrays), jnp.float32)
-    return [array.astype(dtype) for array in arrays]
+    converted = [jnp.asarray(array) for array in arrays]
+    dtype = jnp.promote_types(jnp.result_type(*converted), jnp.float32)
+    return [array.astype(dtype) for array in converted]
 
 
 def time_major(**arrays: chex.ArrayTree) -> list[chex.Array]:
@@ -100,7 +100,7 @@ def reduce_rows(
     """
     if reduction not in REDUCTIONS:
         raise ValueError(f'reduction is {reduction!r}, expected "sum" or "mean".')
-    weight_tm1, *rows = at_least_float32(filled(weight_tm1, 1, like=rows[0]), *rows)
-    loss = row_loss(*(jnp.where(weight_tm1 == 0, 0, row) for row in rows))
-    total = jnp.sum(weight_tm1 * loss)
+    weight, *wide_rows = at_least_float32(filled(weight_tm1, 1, like=rows[0]), *rows)
+    loss = row_loss(*(jnp.where(weight == 0, 0, row) for row in wide_rows))
+    total = jnp.sum(weight * loss)
     return total / loss.size if reduction == "mean" else total

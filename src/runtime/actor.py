@@ -92,7 +92,7 @@ class Actor:
         self._environment = environment
         self._server = server
         self._key = key
-        self._timestep = None
+        self._timestep: Any = None  # the last one; None before the first
         self._step = 0
         self._episodes = _EpisodeCounter(environment.num_environments)
         self.env_steps = 0

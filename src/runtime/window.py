@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -104,7 +104,7 @@ class Window:
 
 def _spread(name: str, values: Sequence[float]) -> dict[str, float]:
     """Mean and extremes, NaN where there is nothing to measure."""
-    measures = {"mean": np.mean, "min": np.min, "max": np.max}
+    measures: dict[str, Callable[..., Any]] = {"mean": np.mean, "min": np.min, "max": np.max}
     return {
         f"{name}_{measure}": float(function(values)) if len(values) else math.nan
         for measure, function in measures.items()

@@ -1,0 +1,125 @@
+"""The actor-learner system beside its bounds: the environment alone, the learner alone."""
+
+import os
+import statistics
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+import jax
+import numpy as np
+
+from expedition.runtime.actor import abstract_trajectory
+from expedition.runtime.learner import Learner
+from expedition.runtime.prefetch import shard
+from expedition.runtime.train import select_devices, train
+from experiments.impala import Config, make_agent, make_environment, named_key, preset
+
+ENVIRONMENTS = ("catch", "dm_control:cartpole-swingup")
+WINDOWS = 7
+WINDOW_SECONDS = 1.0
+
+
+def windows(function: Callable[[], int]) -> tuple[float, float]:
+    """Median and spread of steps a second; the function does some steps and counts them."""
+    function()
+    rates = []
+    for _ in range(WINDOWS):
+        start, steps = time.perf_counter(), 0
+        while time.perf_counter() - start < WINDOW_SECONDS:
+            steps += function()
+        rates.append(steps / (time.perf_counter() - start))
+    return statistics.median(rates), max(rates) - min(rates)
+
+
+def environment_alone(config: Config) -> tuple[float, float]:
+    """One thread steps one actor's environments with random actions drawn beforehand."""
+    environment = make_environment(config, config.runtime.environments_per_actor, "benchmark")
+    rng = np.random.default_rng(0)
+    size = (64, environment.num_environments)
+    actions = rng.integers(0, environment.spec.action.num_values, size)
+    environment.reset()
+
+    def steps() -> int:
+        for action in actions:
+            timestep = environment.step(action)
+        jax.block_until_ready(timestep.reward)
+        return actions.size
+
+    return windows(steps)
+
+
+def learner_alone(config: Config) -> tuple[float, float]:
+    """Updates on one batch of zeros, over and over; counted in environment steps."""
+    runtime = config.runtime
+    spec = make_environment(config, 1, "spec").spec
+    devices = select_devices(runtime).learners
+    agent = make_agent(config, spec)
+    learner = Learner(agent, jax.random.key(0), devices)
+    like = abstract_trajectory(
+        agent, learner.params(), spec, runtime.batch_size, runtime.unroll_length
+    )
+    batch = shard(jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), like), devices)
+
+    def steps() -> int:
+        jax.block_until_ready(learner.update(batch))
+        return runtime.batch_size * runtime.unroll_length
+
+    return windows(steps)
+
+
+def whole_system(config: Config) -> tuple[float, float, dict[str, float]]:
+    """The real run, one row of metrics a window; also where the loops' time went."""
+    actors = [
+        make_environment(config, config.runtime.environments_per_actor, "actor", i)
+        for i in range(config.runtime.actors)
+    ]
+    rows: list[Any] = []
+
+    def log(row: Any) -> None:
+        rows.append(row)
+        if len(rows) > WINDOWS:
+            raise _EnoughError
+
+    agent = make_agent(config, actors[0].spec)
+    key = named_key(jax.random.key(config.seed), "benchmark")
+    with suppress(_EnoughError):
+        train(agent, actors, config.runtime, key=key, log=log)
+    kept = rows[1:]
+    rates = [row["env_steps_per_second"] for row in kept]
+    times = {
+        name: statistics.mean(row[name] for row in kept)
+        for name in kept[0]
+        if name.startswith(("actor_time", "learner_time"))
+    }
+    return statistics.median(rates), max(rates) - min(rates), times
+
+
+class _EnoughError(Exception):
+    """Ends a run that has been measured."""
+
+
+def measure(name: str) -> dict[str, Any]:
+    """One environment's figures, in environment steps (actions) a second.
+
+    The bound takes both at their best on this machine: the environment's cost and the learner's
+    cost of a step add up, and share the processors evenly.
+    """
+    config = preset(name)
+    environment, environment_spread = environment_alone(config)
+    learner, learner_spread = learner_alone(config)
+    system, system_spread, times = whole_system(config)
+    bound = len(os.sched_getaffinity(0)) / (1 / environment + 1 / learner)
+    return {
+        "what": name,
+        "environment_alone": environment,
+        "environment_alone_spread": environment_spread,
+        "learner_alone": learner,
+        "learner_alone_spread": learner_spread,
+        "system": system,
+        "system_spread": system_spread,
+        "bound": bound,
+        "system_over_bound": system / bound,
+        **times,
+    }
