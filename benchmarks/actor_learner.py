@@ -10,11 +10,13 @@ from typing import Any
 import jax
 import numpy as np
 
+from expedition.runtime import named_key
 from expedition.runtime.actor import abstract_trajectory
 from expedition.runtime.learner import Learner
 from expedition.runtime.prefetch import shard
 from expedition.runtime.train import select_devices, train
-from experiments.impala import Config, make_agent, make_environment, named_key, preset
+from experiments.config import Config, preset
+from experiments.impala import make_agent, make_environment
 
 ENVIRONMENTS = ("catch", "dm_control:cartpole-swingup")
 WINDOWS = 7

@@ -4,19 +4,16 @@ Every run leaves `runs/<name>/`: config.json, metrics.csv, TensorBoard events, s
 learning_curve.png and the final parameters.
 """
 
-import dataclasses
 import json
 import sys
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import jax
-import tyro
 
 from expedition import environments
 from expedition.agents import Agent, ImpalaConfig, impala
@@ -43,93 +40,9 @@ from expedition.runtime.metrics import CSVLogger, MetricsLogger, Row, TensorBoar
 from expedition.runtime.progress import ProgressLine
 from expedition.runtime.record import create_run, load_params, provenance, save_params, write_json
 from experiments import plots
-
-
-@dataclass(frozen=True)
-class Config:
-    """Trains IMPALA; the defaults shown are those of the environment given."""
-
-    environment: str = "dm_control:cartpole-swingup"
-    """catch, probe:<name>, or dm_control:<domain>-<task>."""
-    action_bins: int | None = None
-    """dm_control: values per action dimension of a discretised action; none: real actions."""
-    action_repeat: int = 1
-    """dm_control: control steps that one action lasts."""
-    torso: Literal["mlp", "shallow", "deep"] = "mlp"
-    """Network: an MLP, or for images the paper's shallow or deep (residual) one."""
-    hidden: tuple[int, ...] = (128, 128)
-    """Widths of the MLP's layers."""
-    lstm: int | None = None
-    """Features of an LSTM core behind the torso; none: no recurrence."""
-    agent: ImpalaConfig = field(default_factory=ImpalaConfig)
-    runtime: RuntimeConfig = field(default_factory=RuntimeConfig)
-    seed: int = 0
-    """Names every random choice of the run."""
-    evaluation_episodes: int = 20
-    """Fresh episodes that the greedy policy plays at the end."""
-    name: str | None = None
-    """The run's folder under `out`; none: environment, seed and time."""
-    out: Path = Path("runs")
-    """Where runs are kept."""
-
-    def __post_init__(self) -> None:
-        sizes = {"evaluation_episodes": self.evaluation_episodes, "lstm": self.lstm or 1}
-        sizes |= {f"hidden[{i}]": width for i, width in enumerate(self.hidden)}
-        for name, size in sizes.items():
-            if size < 1:
-                raise ValueError(f"{name} is {size}; expected at least 1")
-        if not self.hidden:
-            raise ValueError("hidden is empty; expected the width of at least one layer")
-
+from experiments.config import Config, parse
 
 Name = str | int  # of a source of randomness
-
-CATCH = Config(
-    environment="catch",
-    hidden=(64, 64),
-    agent=ImpalaConfig(optimizer="adam", learning_rate=5e-3, reduction="mean"),
-    runtime=RuntimeConfig(total_steps=150_000),
-    evaluation_episodes=32,  # the actors' batch, so that nothing is compiled anew
-)
-SWINGUP = Config(
-    action_bins=5,
-    action_repeat=2,
-    agent=ImpalaConfig(
-        discount=0.98,
-        entropy_cost=0.1,
-        reduction="mean",
-        max_abs_reward=None,
-        optimizer="adam",
-        learning_rate=2e-3,
-        global_norm_clip=1.0,
-    ),
-    runtime=RuntimeConfig(
-        total_steps=2_500_000, unroll_length=10, batch_size=16, environments_per_actor=16
-    ),
-)
-
-
-def preset(environment: str) -> Config:
-    """The settings to start from for an environment."""
-    base = CATCH if environment.startswith(("catch", "probe:")) else SWINGUP
-    return dataclasses.replace(base, environment=environment)
-
-
-@dataclass(frozen=True)
-class _EnvironmentFlag:
-    environment: str = SWINGUP.environment
-
-
-def parse(arguments: Sequence[str]) -> Config:
-    """Reads the command line; what it does not set comes from the environment's preset."""
-    chosen = [a for a in arguments if a not in ("-h", "--help")]
-    flag, _ = tyro.cli(_EnvironmentFlag, args=chosen, return_unknown_args=True)
-    return tyro.cli(
-        Annotated[Config, tyro.conf.OmitArgPrefixes],
-        args=arguments,
-        default=preset(flag.environment),
-        description=__doc__,
-    )
 
 
 def make_agent(config: Config, spec: EnvironmentSpec) -> Agent:
@@ -276,7 +189,7 @@ def _default_name(config: Config) -> str:
 def main(arguments: Sequence[str] | None = None) -> None:
     """The command line: exit code 2 and one line for bad input, 1 for a run that failed."""
     try:
-        job = prepare(parse(sys.argv[1:] if arguments is None else arguments))
+        job = prepare(parse(sys.argv[1:] if arguments is None else arguments, __doc__))
     except (ValueError, ModuleNotFoundError, FileExistsError) as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)

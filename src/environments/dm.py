@@ -46,17 +46,14 @@ class DmEnvBatch:
         """Steps each environment; an ended one starts its next episode."""
         actions = np.asarray(actions)
         check_shape(actions, self.spec.action, self.num_environments)
-        return self._collect(actions if self._discrete else self._to_range(actions))
+        if not self._discrete:
+            actions = to_range(actions, self._low, self._high).astype(self.spec.action.dtype)
+        return self._collect(actions)
 
     def close(self) -> None:
         """Closes every environment."""
         for environment in self._environments:
             environment.close()
-
-    def _to_range(self, actions: np.ndarray) -> np.ndarray:
-        width = self._high - self._low
-        actions = self._low + (np.clip(actions, -1.0, 1.0) + 1.0) * width / 2.0
-        return actions.astype(self.spec.action.dtype)
 
     def _collect(self, actions: np.ndarray) -> dm_env.TimeStep:
         # Fresh arrays a step: the actor and JAX may still hold the last ones.
@@ -97,6 +94,11 @@ def finite_bounds(spec: specs.Array) -> tuple[np.ndarray, np.ndarray]:
     if not np.all((np.abs(low) < UNLIMITED) & (np.abs(high) < UNLIMITED)):
         raise ValueError(f"actions in [{low}, {high}] were given; expected finite bounds")
     return low, high
+
+
+def to_range(actions: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
+    """Clips to [-1, 1], and maps that onto [low, high]."""
+    return low + (np.clip(actions, -1.0, 1.0) + 1.0) * (high - low) / 2.0
 
 
 class _Wrapper(dm_env.Environment):

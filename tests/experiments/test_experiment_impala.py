@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import numpy as np
 import pytest
 from tensorboardX.proto.event_pb2 import Event
 
-from experiments import impala, plots
+from experiments import config, impala, plots
 
 ROOT = Path(__file__).parents[2]
 TINY = ["--environment", "catch", "--hidden", "8", "--total-steps", "4000"]
@@ -23,8 +24,10 @@ TINY = ["--environment", "catch", "--hidden", "8", "--total-steps", "4000"]
 def finished(tmp_path_factory):
     """A tiny run's folder."""
     out = tmp_path_factory.mktemp("runs")
-    job = impala.prepare(impala.parse([*TINY, "--out", str(out), "--name", "tiny"]))
+    before = set(threading.enumerate())
+    job = impala.prepare(config.parse([*TINY, "--out", str(out), "--name", "tiny"]))
     impala.run(job)
+    assert set(threading.enumerate()) == before  # loggers and checkpointer leave none either
     return job.folder
 
 
@@ -74,7 +77,7 @@ def read_scalars(path):
 
 def test_the_parameters_load_and_evaluate_as_the_run_did(finished):
     loaded = impala.load(finished)
-    assert loaded.config == impala.parse([*TINY, "--out", str(finished.parent), "--name", "tiny"])
+    assert loaded.config == config.parse([*TINY, "--out", str(finished.parent), "--name", "tiny"])
     summary = json.loads((finished / "summary.json").read_text())
     evaluation = loaded.evaluate(episodes=32)
     assert evaluation.summary() == summary["evaluation"]
@@ -84,24 +87,24 @@ def test_the_parameters_load_and_evaluate_as_the_run_did(finished):
 def test_an_existing_run_is_not_overwritten(finished):
     before = (finished / "metrics.csv").read_bytes()
     with pytest.raises(FileExistsError, match="exists already; choose another name"):
-        impala.prepare(impala.parse([*TINY, "--out", str(finished.parent), "--name", "tiny"]))
+        impala.prepare(config.parse([*TINY, "--out", str(finished.parent), "--name", "tiny"]))
     assert (finished / "metrics.csv").read_bytes() == before
 
 
 def test_the_settings_come_from_the_environment_and_the_flags():
-    catch = impala.parse(["--environment", "catch", "--learning-rate", "0.5", "--seed", "3"])
+    catch = config.parse(["--environment", "catch", "--learning-rate", "0.5", "--seed", "3"])
     assert catch.agent.learning_rate == 0.5
     assert catch.seed == 3
-    assert catch.runtime == impala.CATCH.runtime
-    assert impala.parse([]).environment == "dm_control:cartpole-swingup"
-    walker = impala.parse(["--environment", "dm_control:walker-walk"])
-    assert walker.agent == impala.SWINGUP.agent
+    assert catch.runtime == config.CATCH.runtime
+    assert config.parse([]).environment == "dm_control:cartpole-swingup"
+    walker = config.parse(["--environment", "dm_control:walker-walk"])
+    assert walker.agent == config.SWINGUP.agent
     assert walker.environment == "dm_control:walker-walk"
 
 
 def test_help_names_every_setting_with_its_meaning(capsys):
     with pytest.raises(SystemExit) as stopped:
-        impala.parse(["--help"])
+        config.parse(["--help"])
     assert stopped.value.code == 0
     text = " ".join(capsys.readouterr().out.split())
     for flag in ("--unroll-length", "--rho-bar", "--learner-devices", "--action-bins", "--seed"):
@@ -192,7 +195,7 @@ impala.main(["--environment", "catch", "--out", {str(tmp_path)!r}, "--name", "ru
 @pytest.mark.parametrize("seed", range(3))
 def test_catch_is_learnt(seed, tmp_path):
     arguments = ["--environment", "catch", "--seed", str(seed), "--evaluation-episodes", "100"]
-    job = impala.prepare(impala.parse([*arguments, "--out", str(tmp_path)]))
+    job = impala.prepare(config.parse([*arguments, "--out", str(tmp_path)]))
     assert impala.run(job)["evaluation"]["mean"] >= 0.98
     steps, returns = plots.read_curve(job.folder)
     assert returns[-1] >= 0.95
