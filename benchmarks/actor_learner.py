@@ -1,5 +1,6 @@
-"""The actor-learner system beside its bounds: the environment alone, the learner alone."""
+"""The actor-learner system beside its parts alone: environment, actor, learner."""
 
+import dataclasses
 import os
 import statistics
 import time
@@ -11,8 +12,9 @@ import jax
 import numpy as np
 
 from expedition.runtime import named_key
-from expedition.runtime.actor import abstract_trajectory
+from expedition.runtime.actor import Actor, abstract_trajectory, jit_act
 from expedition.runtime.learner import Learner
+from expedition.runtime.parameters import ParameterServer
 from expedition.runtime.prefetch import shard
 from expedition.runtime.train import select_devices, train
 from experiments.config import Config, preset
@@ -48,6 +50,26 @@ def environment_alone(config: Config) -> tuple[float, float]:
             timestep = environment.step(action)
         jax.block_until_ready(timestep.reward)
         return actions.size
+
+    return windows(steps)
+
+
+def actor_alone(config: Config) -> tuple[float, float]:
+    """One actor unrolls with fixed parameters; nobody learns."""
+    runtime = config.runtime
+    environment = make_environment(config, runtime.environments_per_actor, "benchmark")
+    agent = make_agent(config, environment.spec)
+    params = agent.init(jax.random.key(0)).params
+    num = environment.num_environments
+    like = abstract_trajectory(agent, params, environment.spec, num, runtime.unroll_length)
+    state = agent.initial_actor_state(num)
+    server, key = ParameterServer(params), jax.random.key(1)
+    actor = Actor(jit_act(agent), like, state, environment, server, key)
+
+    def steps() -> int:
+        before = actor.env_steps
+        actor.unroll()
+        return actor.env_steps - before
 
     return windows(steps)
 
@@ -105,18 +127,24 @@ class _EnoughError(Exception):
 def measure(name: str) -> dict[str, Any]:
     """One environment's figures, in environment steps (actions) a second.
 
-    The bound takes both at their best on this machine: the environment's cost and the learner's
-    cost of a step add up, and share the processors evenly.
+    The bound is the least of what the actors make, what the learner takes, and what the cores
+    can do of both, by the costs of a step that each showed alone.
     """
     config = preset(name)
+    runtime = dataclasses.replace(config.runtime, total_steps=10**9)
+    config = dataclasses.replace(config, runtime=runtime)
     environment, environment_spread = environment_alone(config)
+    actor, actor_spread = actor_alone(config)
     learner, learner_spread = learner_alone(config)
     system, system_spread, times = whole_system(config)
-    bound = len(os.sched_getaffinity(0)) / (1 / environment + 1 / learner)
+    cores = len(os.sched_getaffinity(0))
+    bound = min(runtime.actors * actor, learner, cores / (1 / actor + 1 / learner))
     return {
         "what": name,
         "environment_alone": environment,
         "environment_alone_spread": environment_spread,
+        "actor_alone": actor,
+        "actor_alone_spread": actor_spread,
         "learner_alone": learner,
         "learner_alone_spread": learner_spread,
         "system": system,

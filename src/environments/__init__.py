@@ -1,9 +1,11 @@
 """Environments: pure-JAX ones, and adapters that make other libraries' one batched interface."""
 
+from expedition.environments.atari import atari_batch
 from expedition.environments.catch import Catch
 from expedition.environments.dm import ActionRepeat, DiscreteActions, DmEnvBatch
 from expedition.environments.dm_control import dm_control_batch
 from expedition.environments.functional import FunctionalBatch
+from expedition.environments.gym import GymBatch, gym_batch
 from expedition.environments.interface import (
     FIRST,
     LAST,
@@ -28,7 +30,10 @@ __all__ = [
     "EnvironmentSpec",
     "FunctionalBatch",
     "FunctionalEnvironment",
+    "GymBatch",
     "Probe",
+    "atari_batch",
     "dm_control_batch",
+    "gym_batch",
     "make",
 ]

@@ -109,7 +109,7 @@ class GymBatch:
         self._environments.close()
 
     def _to_library(self, actions: np.ndarray) -> np.ndarray:
-        space = self._environments.single_action_space
+        space: Any = self._environments.single_action_space
         if self._discrete:
             return (actions + space.start).astype(space.dtype)
         return to_range(actions, self._low, self._high).astype(space.dtype)

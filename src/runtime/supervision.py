@@ -60,13 +60,14 @@ class Supervisor:
         deadline = time.monotonic() + GRACE_SECONDS
         for thread in self._threads:
             thread.join(max(0.0, deadline - time.monotonic()))
+        names = ", ".join(thread.name for thread in self._threads if thread.is_alive())
+        stuck = f"{names} did not end within {GRACE_SECONDS:.0f} s of the stop" if names else ""
         if self._failure is not None and (error is None or isinstance(error, QueueClosed)):
+            if stuck:
+                self._failure.add_note(stuck)
             raise self._failure from None
-        stuck = [thread.name for thread in self._threads if thread.is_alive()]
         if stuck and error is None:
-            raise RuntimeError(
-                f"{', '.join(stuck)} did not end within {GRACE_SECONDS:.0f} s of the stop"
-            )
+            raise RuntimeError(stuck)
 
 
 class StopRequest:

@@ -23,12 +23,12 @@ class Counting(gymnasium.Env):
     """Step n of an episode has reward n and shows (episode, n); step `length` ends it."""
 
     metadata = {"render_modes": []}  # noqa: RUF012
-    observation_space = spaces.Box(0, 100, (2,), np.float64)
+    observation_space = spaces.Box(0, 100, (2,))
 
     def __init__(self, length=3, end="terminated", action_space=DISCRETE):
         self.action_space = action_space
         self.length, self.end = length, end
-        self.observation = np.zeros(2)
+        self.observation = np.zeros(2, np.float32)
         self.actions, self.seeds = [], []
 
     def reset(self, *, seed=None, options=None):
@@ -150,13 +150,17 @@ def test_real_actions_are_clipped_and_scaled():
     assert all(REAL.contains(action) for action in inner.actions)
 
 
-def test_bytes_stay_bytes():
+@pytest.mark.parametrize(
+    ("given", "expected"), [(np.uint8, np.uint8), (np.float32, np.float32), (float, np.float32)]
+)
+def test_bytes_stay_bytes_and_floats_are_single(given, expected):
     inner = Counting()
-    inner.observation_space = spaces.Box(0, 255, (2,), np.uint8)
-    inner.observation = np.zeros(2, np.uint8)
+    inner.observation_space = spaces.Box(0, 100, (2,), given)
+    inner.observation = np.zeros(2, given)
     environment = batch(inner)
-    assert environment.spec.observation.dtype == np.uint8
-    assert environment.reset().observation.dtype == np.uint8
+    assert environment.spec.observation.dtype == expected
+    assert environment.reset().observation.dtype == expected
+    assert environment.step([0]).observation.dtype == expected
 
 
 def test_the_key_names_the_episodes():

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from actors import make_actor
-from expedition.runtime import RuntimeConfig, train
+from expedition.runtime import RuntimeConfig, supervision, train
 from expedition.runtime.actor import jit_act
 from expedition.runtime.channel import BoundedQueue
 from expedition.runtime.prefetch import prefetch
@@ -137,6 +137,20 @@ def test_a_fault_anywhere_ends_the_run_with_its_own_traceback(place):
     frames = traceback.extract_tb(caught.value.__traceback__)
     assert frames[-1].filename.endswith("fakes.py")  # where it was raised
     assert all(environment.closed for environment in environments)
+
+
+def test_a_fault_is_raised_in_time_though_another_thread_is_stuck(monkeypatch):
+    monkeypatch.setattr(supervision, "GRACE_SECONDS", 0.5)
+    release = threading.Event()
+    environments = [FakeEnvironment() for _ in range(3)]
+    environments[0] = FakeEnvironment(hook=release.wait)
+    environments[1] = FakeEnvironment(fail_at_step=17)
+    with pytest.raises(Fault, match="step") as caught:
+        run(environments=environments, updates=10_000)
+    release.set()
+    assert caught.value.__notes__ == ["actor-0 did not end within 0 s of the stop"]
+    while any(thread.name == "actor-0" for thread in threading.enumerate()):
+        time.sleep(0.01)
 
 
 def test_a_non_finite_loss_names_the_update_and_the_term():
