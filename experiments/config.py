@@ -40,11 +40,15 @@ class Config:
     """Where runs are kept."""
 
     def __post_init__(self) -> None:
-        sizes = {"evaluation_episodes": self.evaluation_episodes, "lstm": self.lstm or 1}
+        sizes = {"evaluation_episodes": self.evaluation_episodes}
         sizes |= {f"hidden[{i}]": width for i, width in enumerate(self.hidden)}
+        if self.lstm is not None:
+            sizes["lstm"] = self.lstm
         for name, size in sizes.items():
             if size < 1:
                 raise ValueError(f"{name} is {size}; expected at least 1")
+        if not 0 <= self.seed < 2**32:
+            raise ValueError(f"seed is {self.seed}; expected a number from 0 to 2**32 - 1")
         if not self.hidden:
             raise ValueError("hidden is empty; expected the width of at least one layer")
 
@@ -54,7 +58,7 @@ CATCH = Config(
     hidden=(64, 64),
     agent=ImpalaConfig(optimizer="adam", learning_rate=5e-3, reduction="mean"),
     runtime=RuntimeConfig(total_steps=150_000),
-    evaluation_episodes=32,  # the actors' batch, so that nothing is compiled anew
+    evaluation_episodes=32,  # the actors' batch: no environment step is compiled anew
 )
 SWINGUP = Config(
     action_bins=5,
@@ -76,7 +80,7 @@ SWINGUP = Config(
         queue_capacity=1,
     ),
 )
-ATARI = Config(  # the paper's (table G.1), as the defaults of the agent and the runtime are
+ATARI = Config(  # the paper's (table G.1, but lives do not end episodes): all defaults are
     torso="shallow",
     runtime=RuntimeConfig(total_steps=50_000_000),  # 200 million frames
 )

@@ -30,10 +30,12 @@ from expedition.runtime import (
     AXIS,
     Evaluation,
     RuntimeConfig,
+    StopRequest,
     TrainResult,
     evaluate,
     named_key,
     select_devices,
+    stop_on_signals,
     train,
 )
 from expedition.runtime.metrics import CSVLogger, MetricsLogger, Row, TensorBoardLogger
@@ -87,7 +89,11 @@ class Loaded(NamedTuple):
 
     def evaluate(self, episodes: int = 20, name: str | int = "evaluation") -> Evaluation:
         """Plays fresh episodes greedily; another name gives other episodes."""
-        return evaluate(self.agent, self.params, make_environment(self.config, episodes, name))
+        evaluation = evaluate(
+            self.agent, self.params, make_environment(self.config, episodes, name)
+        )
+        assert evaluation is not None  # nobody can ask it to stop
+        return evaluation
 
 
 def load(folder: str | Path) -> Loaded:
@@ -141,30 +147,41 @@ def run(job: Job) -> dict[str, Any]:
     config, folder = job.config, job.folder
     write_json(folder / "config.json", config)
     start = time.perf_counter()
-    summary = {"exit_state": "failed", **provenance()}
-    try:
-        result = _train(job)
-        save_params(folder, result.params)
-        summary |= {
-            "exit_state": result.exit_state,
-            **result.counters,
-            "steps_per_second": result.steps_per_second,
-        }
-        if result.exit_state == "finished":
-            fresh = make_environment(config, config.evaluation_episodes, "evaluation")
-            with jax.default_device(select_devices(config.runtime).actor):
-                summary["evaluation"] = evaluate(job.agent, result.params, fresh).summary()
-    except BaseException as error:
-        summary["exit_state"] = f"failed: {type(error).__name__}: {error}"
-        raise
-    finally:
-        summary["wall_seconds"] = time.perf_counter() - start
-        write_json(folder / "summary.json", summary)
-    plots.learning_curve(folder)
+    summary: dict[str, Any] = {"exit_state": "failed", **provenance()}
+    with stop_on_signals() as request:
+        try:
+            summary |= _train_and_evaluate(job, request)
+        except BaseException as error:
+            summary["exit_state"] = f"failed: {type(error).__name__}: {error}"
+            raise
+        finally:
+            summary["wall_seconds"] = time.perf_counter() - start
+            write_json(folder / "summary.json", summary)
+        plots.learning_curve(folder)
     return summary
 
 
-def _train(job: Job) -> TrainResult:
+def _train_and_evaluate(job: Job, request: StopRequest) -> dict[str, Any]:
+    """Trains, saves the parameters, evaluates; what the summary says of it."""
+    result = _train(job, request)
+    save_params(job.folder, result.params)
+    summary = {
+        "exit_state": result.exit_state,
+        **result.counters,
+        "steps_per_second": result.steps_per_second,
+    }
+    if request.reason is None:
+        fresh = make_environment(job.config, job.config.evaluation_episodes, "evaluation")
+        with jax.default_device(select_devices(job.config.runtime).actor):
+            evaluation = evaluate(job.agent, result.params, fresh, request=request)
+        if evaluation is None:
+            summary["exit_state"] = f"stopped by {request.reason} in the evaluation"
+        else:
+            summary["evaluation"] = evaluation.summary()
+    return summary
+
+
+def _train(job: Job, request: StopRequest) -> TrainResult:
     """Trains with every logger attached; they are closed however it ends."""
     with ExitStack() as stack:
         progress = stack.enter_context(ProgressLine(job.config.runtime.num_updates))
@@ -178,7 +195,7 @@ def _train(job: Job) -> TrainResult:
                 logger.write(row)
 
         key = named_key(jax.random.key(job.config.seed), "train")
-        return train(job.agent, job.actors, job.config.runtime, key=key, log=log)
+        return train(job.agent, job.actors, job.config.runtime, key=key, log=log, request=request)
 
 
 def _default_name(config: Config) -> str:
@@ -203,7 +220,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         )
     print(
         f"{summary['exit_state']} after {summary['wall_seconds']:.0f} s, "
-        f"{summary['env_steps']:,} steps, {summary['steps_per_second']:,.0f} steps/s"
+        f"{summary['env_steps']:,} steps, {summary['steps_per_second'] or 0:,.0f} steps/s"
     )
     print(f"results: {job.folder}")
 

@@ -57,8 +57,8 @@ class ImpalaConfig:
     """Gradients of a larger global norm are scaled down to it."""
 
     def __post_init__(self) -> None:
-        unit = {"discount": self.discount, "lambda_": self.lambda_, "decay": self.rmsprop_decay}
-        for name, value in unit.items():
+        for name in ("discount", "lambda_", "rmsprop_decay"):
+            value = getattr(self, name)
             _require(0 <= value <= 1, name, value, "a number in [0, 1]")
         for name in ("rho_bar", "c_bar", "rho_bar_pg", "learning_rate", "global_norm_clip"):
             _require(getattr(self, name) > 0, name, getattr(self, name), "a positive number")

@@ -52,7 +52,11 @@ class CartpoleBatch:
         import mujoco
         from mujoco.rollout import Rollout
 
-        if num_environments < 1 or action_repeat < 1 or (action_bins or 2) < 2:
+        if (
+            num_environments < 1
+            or action_repeat < 1
+            or (action_bins is not None and action_bins < 2)
+        ):
             raise ValueError(
                 f"num_environments={num_environments}, action_repeat={action_repeat} and "
                 f"action_bins={action_bins} were given; expected at least 1, 1, and None or 2"
@@ -63,9 +67,7 @@ class CartpoleBatch:
         self._data = mujoco.MjData(self._model)
         self._rollout = Rollout(nthread=0)  # on the caller's thread, outside Python's lock
         self._tolerance = suite.cartpole.rewards.tolerance
-        self._max_frames = round(
-            suite.cartpole._DEFAULT_TIME_LIMIT / environment.control_timestep()
-        )
+        self._max_frames = round(TIME_LIMIT / environment.control_timestep())
         self._rng = np.random.default_rng(np.asarray(jax.random.bits(key, (4,), "uint32")))
         self._grid = None if action_bins is None else np.linspace(-1, 1, action_bins)
         action: specs.DiscreteArray | specs.BoundedArray

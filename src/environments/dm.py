@@ -77,9 +77,10 @@ class DmEnvBatch:
 
 
 def flat_observation_spec(spec: specs.Array | Mapping[str, specs.Array]) -> specs.Array:
-    """The spec of one array: the given one, or the float32 vector of a dictionary's entries."""
+    """The spec of one array: the given one (floats as float32), or a dictionary's vector."""
     if isinstance(spec, specs.Array):
-        return spec
+        is_float = np.issubdtype(spec.dtype, np.floating)
+        return specs.Array(spec.shape, np.float32, spec.name) if is_float else spec
     if not isinstance(spec, Mapping) or not all(isinstance(s, specs.Array) for s in spec.values()):
         raise TypeError(f"observation spec {spec!r} was given; expected an array or a dict of them")
     size = sum(int(np.prod(entry.shape)) for entry in spec.values())

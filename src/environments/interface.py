@@ -41,7 +41,11 @@ class FunctionalEnvironment(Protocol):
         ...
 
     def step(self, state: Any, action: jax.Array) -> tuple[Any, dm_env.TimeStep]:
-        """Advances by one action; never called on a state whose time step was `LAST`."""
+        """Advances by one action.
+
+        After a `LAST` the result is computed but thrown away, so any state and action must be
+        safe to step.
+        """
         ...
 
 

@@ -1,12 +1,10 @@
 """A policy and a value on one torso, with an optional recurrent core between."""
 
-import math
 from typing import Any
 
 import chex
 import flax.linen as nn
 import jax
-import jax.numpy as jnp
 from dm_env import specs
 
 from expedition.losses.diagonal_gaussian import GaussianParameters
@@ -37,7 +35,10 @@ class GaussianHead(nn.Module):
         zeros = nn.initializers.zeros_init()
         mean = nn.Dense(self.dimensions, kernel_init=zeros, name="mean")(x)
         log_std = nn.Dense(self.dimensions, kernel_init=zeros, name="log_std")(x)
-        return GaussianParameters(mean, jnp.clip(log_std, *LOG_STD_RANGE))
+        # Bounded smoothly: behind a hard bound neither loss nor entropy could move it back.
+        low, high = LOG_STD_RANGE
+        log_std = high - nn.softplus(high - log_std)
+        return GaussianParameters(mean, low + nn.softplus(log_std - low))
 
 
 class ActorCritic(nn.Module):
@@ -84,4 +85,4 @@ def policy_head(action_spec: specs.DiscreteArray | specs.BoundedArray) -> nn.Mod
         return CategoricalHead(action_spec.num_values)
     if len(action_spec.shape) != 1:
         raise ValueError(f"actions of shape {action_spec.shape} were given; expected a vector")
-    return GaussianHead(math.prod(action_spec.shape))
+    return GaussianHead(action_spec.shape[0])

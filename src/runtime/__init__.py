@@ -4,6 +4,7 @@ from expedition.runtime.channel import BoundedQueue, QueueClosed
 from expedition.runtime.evaluation import Evaluation, evaluate
 from expedition.runtime.keys import named_key
 from expedition.runtime.prefetch import AXIS
+from expedition.runtime.supervision import StopRequest, stop_on_signals
 from expedition.runtime.train import RuntimeConfig, TrainResult, select_devices, train
 
 __all__ = [
@@ -12,9 +13,11 @@ __all__ = [
     "Evaluation",
     "QueueClosed",
     "RuntimeConfig",
+    "StopRequest",
     "TrainResult",
     "evaluate",
     "named_key",
     "select_devices",
+    "stop_on_signals",
     "train",
 ]

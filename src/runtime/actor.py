@@ -1,7 +1,7 @@
 """An actor: one thread that drives a batch of environments with the newest parameters."""
 
+import threading
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from typing import Any, NamedTuple
 
 import dm_env
@@ -10,7 +10,7 @@ import numpy as np
 
 from expedition.agents.agent import Agent, Trajectory
 from expedition.environments.interface import BatchedEnvironment, EnvironmentSpec
-from expedition.runtime.channel import BoundedQueue
+from expedition.runtime.channel import BoundedQueue, QueueClosed
 from expedition.runtime.parameters import ParameterServer
 from expedition.runtime.timing import TimeSplit
 
@@ -93,28 +93,38 @@ class Actor:
         self._server = server
         self._key = key
         self._timestep: Any = None  # the last one; None before the first
+        self._stopped: Callable[[], bool] = lambda: False
+        self.started = threading.Event()  # environments are reset, everything is compiled
         self._step = 0
         self._episodes = _EpisodeCounter(environment.num_environments)
         self.env_steps = 0
         self.time = TimeSplit("parameters", "act", "environment", "record", "queue")
 
     def run(
-        self, queue: BoundedQueue[Unroll], device: jax.Device, starting: AbstractContextManager
+        self, queue: BoundedQueue[Unroll], device: jax.Device, after: threading.Event | None = None
     ) -> None:
         """Sends unrolls, computed on the device, until the queue is closed.
 
-        `starting` is a lock that all actors share, so that the first one compiles for all.
+        Waits for `after`, another actor's `started`, if it is given: that one compiles for both.
         """
+        self._stopped = lambda: queue.closed
         try:
             with jax.default_device(device):
-                with starting:
-                    self._start()
+                while after is not None and not after.wait(timeout=0.5):
+                    self._check_stopped()
+                self._start()
                 while True:
                     unroll = self.unroll()
                     queue.put(unroll)
                     self.time.lap("queue")
-        finally:
+        except QueueClosed:
             self._environment.close()
+        except BaseException as error:
+            try:
+                self._environment.close()
+            except Exception as second:  # the first one is what went wrong
+                error.add_note(f"closing the environment then raised {second!r}")
+            raise
 
     def unroll(self) -> Unroll:
         """Takes the newest parameters and steps every environment T times with them."""
@@ -125,6 +135,7 @@ class Actor:
         self.time.lap("parameters")
         trajectory = self._empty_trajectory(actor_state)
         for t in range(len(trajectory.reward)):
+            self._check_stopped()
             action, extras, self._actor_state = self._act(
                 params, self._actor_state, self._timestep, self._key, np.uint32(self._step)
             )
@@ -141,6 +152,10 @@ class Actor:
         self.time.lap("record")
         return Unroll(trajectory, version, episodes)
 
+    def _check_stopped(self) -> None:
+        if self._stopped():
+            raise QueueClosed
+
     def _start(self) -> None:
         """Resets the environments, and chooses actions once in vain: both are then compiled."""
         self._timestep = self._environment.reset()
@@ -150,6 +165,7 @@ class Actor:
             self._act(params, self._actor_state, self._timestep, self._key, np.uint32(0))
         )
         self.time.lap("act")
+        self.started.set()
 
     def _empty_trajectory(self, actor_state: Any) -> Trajectory:
         """Buffers with row 0 filled in; fresh for each unroll, since JAX may alias its inputs."""

@@ -74,6 +74,11 @@ class BoundedQueue(Generic[T]):
             self._closed = True
             self._changed.notify_all()
 
+    @property
+    def closed(self) -> bool:
+        """Whether `close` was called."""
+        return self._closed
+
     def __len__(self) -> int:
         """How many items wait."""
         return len(self._items)

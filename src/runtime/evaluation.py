@@ -7,6 +7,7 @@ import numpy as np
 
 from expedition.agents.agent import Agent
 from expedition.environments.interface import LAST, BatchedEnvironment
+from expedition.runtime.supervision import StopRequest
 
 
 class Evaluation(NamedTuple):
@@ -26,15 +27,36 @@ class Evaluation(NamedTuple):
 
 
 def evaluate(
-    agent: Agent, params: Any, environment: BatchedEnvironment, max_steps: int = 1_000_000
-) -> Evaluation:
+    agent: Agent,
+    params: Any,
+    environment: BatchedEnvironment,
+    *,
+    max_steps: int = 1_000_000,
+    request: StopRequest | None = None,
+) -> Evaluation | None:
     """Plays one episode in each environment of the batch, and closes the batch.
 
     One episode per environment, all counted: taking those that end first would favour short ones.
 
+    Returns:
+      The evaluation; None if the `request` to stop came first.
+
     Raises:
       RuntimeError: an episode did not end within `max_steps` actions.
     """
+    try:
+        return _play(agent, jax.device_put(params), environment, max_steps, request)
+    finally:
+        environment.close()
+
+
+def _play(
+    agent: Agent,
+    params: Any,
+    environment: BatchedEnvironment,
+    max_steps: int,
+    request: StopRequest | None,
+) -> Evaluation | None:
     act = jax.jit(agent.act_greedily)
     actor_state = agent.initial_actor_state(environment.num_environments)
     timestep = environment.reset()
@@ -46,6 +68,7 @@ def evaluate(
         returns += np.where(running, timestep.reward, 0.0)
         running &= np.asarray(timestep.step_type) != LAST
         if not running.any():
-            environment.close()
             return Evaluation(returns)
+        if request is not None and request.reason is not None:
+            return None
     raise RuntimeError(f"{running.sum()} episodes did not end within {max_steps} actions")

@@ -1,5 +1,6 @@
 """The learner: the agent's update under `pmap`, on one device or many."""
 
+import threading
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,7 +10,8 @@ import jax.numpy as jnp
 from expedition.agents.agent import Agent, Metrics, Trajectory
 from expedition.runtime.prefetch import AXIS, device_axis
 
-_copy = jax.jit(lambda tree: jax.tree.map(jnp.copy, tree))
+# One call for all leaves; its results are new arrays, never those that are donated.
+_unstack = jax.jit(lambda tree: jax.tree.map(lambda x: x[0], tree))
 
 
 class Learner:
@@ -22,7 +24,6 @@ class Learner:
     """
 
     def __init__(self, agent: Agent, key: jax.Array, devices: Sequence[jax.Device]) -> None:
-
         def replicas(key: jax.Array) -> Any:
             return jax.tree.map(
                 lambda x: jnp.broadcast_to(x, (len(devices), *x.shape)), agent.init(key)
@@ -30,6 +31,7 @@ class Learner:
 
         self._sharding = device_axis(devices)
         self._state = jax.jit(replicas, out_shardings=self._sharding)(key)
+        self.compiled = threading.Event()
         self._update = jax.pmap(
             agent.update, axis_name=AXIS, devices=list(devices), donate_argnums=0
         )
@@ -46,16 +48,17 @@ class Learner:
 
         batch = jax.tree.map(of_all_devices, like)
         self._update = self._update.lower(self._state, batch).compile()
+        self.compiled.set()
 
     def update(self, batch: Trajectory) -> Metrics:
-        """One update from a sharded batch; returns the metrics when it is done."""
+        """One update from a sharded batch; the metrics are a promise, as JAX's arrays are."""
         self._state, metrics = self._update(self._state, batch)
         return _first_replica(metrics)
 
     def params(self) -> Any:
         """A copy of the parameters, on the first device: never the arrays to be donated."""
-        return _copy(_first_replica(self._state.params))
+        return _first_replica(self._state.params)
 
 
 def _first_replica(tree: Any) -> Any:
-    return jax.tree.map(lambda x: x.addressable_shards[0].data[0], tree)
+    return _unstack(jax.tree.map(lambda x: x.addressable_shards[0].data, tree))

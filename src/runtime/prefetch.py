@@ -60,6 +60,19 @@ def join(trajectories: Sequence[Trajectory]) -> Trajectory:
     return concatenate(1, fields)._replace(actor_state=states)
 
 
+def resize(like: Trajectory, width: int) -> Trajectory:
+    """The shapes and types of `abstract_trajectory`, for another number of environments."""
+
+    def to_width(axis: int, tree: Any) -> Any:
+        return jax.tree.map(
+            lambda x: jax.ShapeDtypeStruct((*x.shape[:axis], width, *x.shape[axis + 1 :]), x.dtype),
+            tree,
+        )
+
+    states = to_width(0, like.actor_state)
+    return to_width(1, like._replace(actor_state=()))._replace(actor_state=states)
+
+
 def shard(trajectory: Trajectory, devices: Sequence[jax.Device]) -> Trajectory:
     """Splits the batch axis among the devices: each leaf gets a leading axis of devices."""
     sharding = device_axis(devices)

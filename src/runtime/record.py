@@ -26,8 +26,9 @@ def create_run(folder: Path) -> Path:
         raise FileExistsError(f"{folder} exists already; choose another name") from None
     latest = folder.parent / "latest"
     if latest.is_symlink() or not latest.exists():
-        latest.unlink(missing_ok=True)
-        latest.symlink_to(folder.name)
+        new = folder / ".latest"  # moved into place at once: two runs may start together
+        new.symlink_to(folder.name)
+        new.replace(latest)
     return folder
 
 

@@ -3,6 +3,7 @@
 import signal
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType, TracebackType
@@ -42,6 +43,11 @@ class Supervisor:
                 self._failure = self._failure or failure
             self.stop()
 
+    @property
+    def failed(self) -> bool:
+        """Whether a thread has failed."""
+        return self._failure is not None
+
     def stop(self) -> None:
         """Asks every thread to end, by closing the queues; may be repeated."""
         for close in self._closers:
@@ -65,9 +71,12 @@ class Supervisor:
         if self._failure is not None and (error is None or isinstance(error, QueueClosed)):
             if stuck:
                 self._failure.add_note(stuck)
-            raise self._failure from None
+            own = self._failure.__cause__ or self._failure.__context__
+            raise self._failure from own  # and not from the body's QueueClosed
         if stuck and error is None:
-            raise RuntimeError(stuck)
+            warnings.warn(stuck, RuntimeWarning, stacklevel=2)
+        elif stuck and error is not None:
+            error.add_note(stuck)
 
 
 class StopRequest:
@@ -93,7 +102,10 @@ def stop_on_signals() -> Iterator[StopRequest]:
         request.reason = signal.Signals(number).name
         signal.signal(number, before[signal.Signals(number)])
 
-    before = {number: signal.signal(number, note) for number in numbers}
+    # None: a handler that was not set from Python and cannot be put back.
+    before = {number: signal.getsignal(number) or signal.SIG_DFL for number in numbers}
+    for number in numbers:
+        signal.signal(number, note)
     try:
         yield request
     finally:

@@ -25,7 +25,10 @@ class TimeSplit:
 
 
 def shares(now: list[dict[str, float]], before: list[dict[str, float]]) -> dict[str, float]:
-    """The share of each part between two readings of some loops, in [0, 1]; they sum to 1."""
+    """The share of each part between two readings of some loops, in [0, 1].
+
+    They sum to 1, or are all 0 where no lap ended between the readings.
+    """
     spent = {
         part: sum(n[part] - b[part] for n, b in zip(now, before, strict=True)) for part in now[0]
     }

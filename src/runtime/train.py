@@ -1,7 +1,6 @@
 """Actors, queue, prefetch and learner wired together: one training run."""
 
 import math
-import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -18,8 +17,8 @@ from expedition.runtime.keys import named_key
 from expedition.runtime.learner import Learner
 from expedition.runtime.metrics import Row
 from expedition.runtime.parameters import ParameterServer
-from expedition.runtime.prefetch import Batch, prefetch
-from expedition.runtime.supervision import Supervisor, stop_on_signals
+from expedition.runtime.prefetch import Batch, prefetch, resize
+from expedition.runtime.supervision import StopRequest, Supervisor, stop_on_signals
 from expedition.runtime.window import Window
 
 
@@ -28,7 +27,8 @@ class RuntimeConfig:
     """The actor-learner machine's settings."""
 
     total_steps: int = 1_000_000
-    """Environment steps (one action of one environment) to learn from; then the run ends."""
+    """Rows to learn from; then the run ends. A row is one action of one environment, or the
+    restart between two of its episodes."""
     unroll_length: int = 20
     """Steps T of an unroll."""
     batch_size: int = 32
@@ -63,6 +63,8 @@ class RuntimeConfig:
                 raise ValueError(
                     f"the {name} is {divisor}; expected a divisor of batch_size {self.batch_size}"
                 )
+        if len(set(self.learner_devices)) < len(self.learner_devices):
+            raise ValueError(f"learner_devices is {self.learner_devices}; expected each one once")
 
     @property
     def num_updates(self) -> int:
@@ -98,7 +100,7 @@ class TrainResult(NamedTuple):
 
     params: Any  # on the host
     counters: dict[str, int]
-    steps_per_second: float  # environment steps, from the first update to the last
+    steps_per_second: float | None  # environment steps, first update to last; None before two
     exit_state: str  # "finished", or the signal that stopped the run
 
 
@@ -109,8 +111,9 @@ def train(
     *,
     key: jax.Array,
     log: Callable[[Row], None] = lambda row: None,
+    request: StopRequest | None = None,
 ) -> TrainResult:
-    """Trains until `config.total_steps`, or until Ctrl-C or SIGTERM.
+    """Trains until `config.total_steps`, or until it is asked to stop.
 
     Args:
       agent: the algorithm; its `update` combines gradients over `prefetch.AXIS`.
@@ -118,36 +121,53 @@ def train(
       config: the machine's settings.
       key: names the initial parameters and every action.
       log: called with a row of metrics every `config.log_seconds`, and at the end.
+      request: from the caller's `stop_on_signals`; None: Ctrl-C and SIGTERM stop this run.
+
+    The actors close their environments. Where something raises before they start, the
+    environments are still the caller's.
 
     Raises:
       ValueError: the environments do not fit the config.
       Exception: whatever a thread raised first, once all threads have stopped.
     """
+    if request is None:
+        with stop_on_signals() as request:
+            return train(agent, environments, config, key=key, log=log, request=request)
     _check(environments, config)
     devices = select_devices(config)
     learner = Learner(agent, named_key(key, "learner"), devices.learners)
     server = ParameterServer(jax.device_put(learner.params(), devices.actor))
     unrolls: BoundedQueue[Unroll] = BoundedQueue(config.queue_capacity)
     batches: BoundedQueue[Batch] = BoundedQueue(config.prefetch)
-    like = partial(abstract_trajectory, agent, server.latest().params, environments[0].spec)
-    unroll = like(config.environments_per_actor, config.unroll_length)
+    like = abstract_trajectory(
+        agent,
+        server.latest().params,
+        environments[0].spec,
+        config.environments_per_actor,
+        config.unroll_length,
+    )
     actor_state = agent.initial_actor_state(config.environments_per_actor)
     actor_state = jax.device_put(actor_state, devices.actor)
     act = jit_act(agent)
     actors = [
-        Actor(act, unroll, actor_state, environment, server, named_key(key, "actor", i))
+        Actor(act, like, actor_state, environment, server, named_key(key, "actor", i))
         for i, environment in enumerate(environments)
     ]
     window = Window(actors, unrolls)
     unrolls_per_batch = config.batch_size // config.environments_per_actor
-    starting = threading.Lock()
-    with Supervisor(unrolls.close, batches.close) as supervisor, stop_on_signals() as request:
+    share = resize(like, config.batch_size // len(devices.learners))
+    with Supervisor(unrolls.close, batches.close) as supervisor:
         for i, actor in enumerate(actors):
-            supervisor.spawn(f"actor-{i}", partial(actor.run, unrolls, devices.actor, starting))
+            after = actors[0].started if i else None  # the first one compiles for all
+            supervisor.spawn(f"actor-{i}", partial(actor.run, unrolls, devices.actor, after))
         supervisor.spawn(
             "prefetch", partial(prefetch, unrolls, batches, unrolls_per_batch, devices.learners)
         )
-        learner.compile(like(config.batch_size // len(devices.learners), config.unroll_length))
+        # In a thread, so that a fault elsewhere or a signal need not wait for it.
+        supervisor.spawn("compile", partial(learner.compile, share))
+        while not learner.compiled.wait(timeout=0.5):
+            if request.reason is not None or supervisor.failed:
+                break
         while window.updates < config.num_updates and request.reason is None:
             try:
                 batch = batches.get(timeout=0.5)
@@ -178,6 +198,9 @@ def _check(environments: Sequence[BatchedEnvironment], config: RuntimeConfig) ->
     expected = [config.environments_per_actor] * config.actors
     if sizes != expected:
         raise ValueError(f"batches of {sizes} environments were given; expected {expected}")
+    shapes = {str([(spec.shape, spec.dtype) for spec in batch.spec]) for batch in environments}
+    if len(shapes) > 1:
+        raise ValueError(f"batches of specs {shapes} were given; expected one spec for all")
 
 
 def _require_finite(metrics: dict[str, np.ndarray], update: int) -> None:

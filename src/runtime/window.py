@@ -31,13 +31,18 @@ class Window:
         self.time = TimeSplit("wait", "update", "publish", "log")
         self._start = time.perf_counter()
         self._first: tuple[float, int] | None = None  # time and env_steps at the first update
+        self._last = (0.0, 0)  # and at the last
         self._reset()
 
-    def _reset(self) -> None:
+    def _mark(self) -> None:
+        """Begins to measure rates and times anew."""
         self._since = time.perf_counter()
         self._counters = self.counters()
         self._actor_times = [actor.time.seconds() for actor in self._actors]
         self._learner_time = self.time.seconds()
+
+    def _reset(self) -> None:
+        self._mark()
         self._lags: list[int] = []
         self._episodes: list[Episode] = []
         self._metrics: dict[str, Any] = {}
@@ -60,20 +65,22 @@ class Window:
         self.learner_steps += batch.transitions
         self.updates += 1
         self.updates_since_log += 1
+        now = (time.perf_counter(), self.counters()["env_steps"])
         if self._first is None:
-            self._first = (time.perf_counter(), self.counters()["env_steps"])
-            self._since, self._counters = time.perf_counter(), self.counters()
+            self._mark()
+            self._first = now
+        self._last = now
 
     def seconds(self) -> float:
         """Seconds since the last row, or since the first update."""
         return time.perf_counter() - self._since
 
-    def steps_per_second(self) -> float:
-        """Environment steps a second from the first update until now."""
-        if self._first is None:
-            return math.nan
-        start, steps = self._first
-        return (self.counters()["env_steps"] - steps) / (time.perf_counter() - start)
+    def steps_per_second(self) -> float | None:
+        """Environment steps a second from the first update to the last; None before two."""
+        if self._first is None or self._first == self._last:
+            return None
+        (start, first), (end, last) = self._first, self._last
+        return (last - first) / (end - start)
 
     def close(self) -> Row:
         """The window's row of metrics; starts the next window."""

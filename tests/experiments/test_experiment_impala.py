@@ -123,6 +123,9 @@ def test_help_names_every_setting_with_its_meaning(capsys):
         (["--learner-devices", "99"], "device 99 was given"),
         (["--environment", "catch", "--torso", "deep"], "the deep torso was given"),
         (["--learnig-rate", "1"], "--learning-rate"),
+        (["--lstm", "0"], "lstm is 0; expected at least 1"),
+        (["--seed", "-1"], "seed is -1; expected a number from 0"),
+        (["--learner-devices", "0", "0"], "learner_devices is (0, 0); expected each one once"),
         (["--environment"], "--environment"),
     ],
 )

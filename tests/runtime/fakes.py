@@ -1,5 +1,7 @@
 """A small agent and environment in numpy, quick to start, with faults to inject."""
 
+import itertools
+
 import dm_env
 import jax
 import jax.numpy as jnp
@@ -70,11 +72,14 @@ def fake_agent():
     )
 
 
-def fail(name):
-    """A function that raises `Fault(name)` whatever it is given."""
+def fail(name, function=None, good_calls=0):
+    """A function that raises `Fault(name)`, after some calls that do as `function` does."""
+    calls = itertools.count()
 
     def raising(*arguments):
-        raise Fault(name)
+        if next(calls) >= good_calls:
+            raise Fault(name)
+        return function(*arguments)
 
     return raising
 

@@ -1,7 +1,5 @@
 """Alignment: the exact-zero environment through the real actor, queue, prefetch and loss."""
 
-import threading
-
 import jax
 import numpy as np
 import pytest
@@ -38,7 +36,7 @@ def test_every_error_is_zero_through_threads_queue_and_learner(discount, unroll_
     )
     unrolls, batches = BoundedQueue(2), BoundedQueue(1)
     with Supervisor(unrolls.close, batches.close) as supervisor:
-        supervisor.spawn("actor", lambda: actor.run(unrolls, DEVICES[0], threading.Lock()))
+        supervisor.spawn("actor", lambda: actor.run(unrolls, DEVICES[0]))
         supervisor.spawn("prefetch", lambda: prefetch(unrolls, batches, 2, DEVICES))
         for _ in range(max(3, 30 // unroll_length)):
             assert is_zero(learner.update(batches.get(timeout=60).trajectory))

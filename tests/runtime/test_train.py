@@ -13,8 +13,10 @@ import pytest
 
 from actors import make_actor
 from expedition.runtime import RuntimeConfig, supervision, train
+from expedition.runtime import prefetch as prefetch_module
 from expedition.runtime.actor import jit_act
 from expedition.runtime.channel import BoundedQueue
+from expedition.runtime.learner import Learner
 from expedition.runtime.prefetch import prefetch
 from expedition.runtime.supervision import Supervisor
 from fakes import NUM_ENVIRONMENTS, FakeEnvironment, Fault, devices, fail, fake_agent
@@ -70,15 +72,13 @@ def test_the_four_counters_agree():
     assert all(environment.closed for environment in environments)
 
 
-def test_rows_carry_lag_within_its_bound_and_times_that_sum_to_one():
+def test_rows_carry_the_lag_and_times_that_sum_to_one():
     rows = []
     environments = [FakeEnvironment(hook=lambda: time.sleep(0.002)) for _ in range(3)]
     run(environments=environments, log=rows.append, updates=60, log_seconds=0.05)
     assert len(rows) > 3
-    # Unrolls that can be under way or wait anywhere: 3 actors', 2 in the queue, 2 batches of 2
-    # waiting or prefetched, and the update itself.
     for row in rows:
-        assert 0 <= row["policy_lag_min"] <= row["policy_lag_mean"] <= row["policy_lag_max"] <= 9
+        assert 0 <= row["policy_lag_min"] <= row["policy_lag_mean"] <= row["policy_lag_max"]
         assert row["queue_depth"] <= 2
         for loop in ("actor_time", "learner_time"):
             shares = [value for name, value in row.items() if name.startswith(loop)]
@@ -116,8 +116,11 @@ def test_rates_leave_the_first_update_out():
     assert rows[1]["updates_per_second"] > 5
 
 
-@pytest.mark.parametrize("place", ["reset", "step", "act", "update", "logger"])
-def test_a_fault_anywhere_ends_the_run_with_its_own_traceback(place):
+PLACES = ["reset", "step", "act", "compilation", "update", "prefetch", "logger"]
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_a_fault_anywhere_ends_the_run_with_its_own_traceback(place, monkeypatch):
     agent, log = fake_agent(), lambda row: None
     environments = [FakeEnvironment() for _ in range(3)]
     if place == "reset":
@@ -125,9 +128,14 @@ def test_a_fault_anywhere_ends_the_run_with_its_own_traceback(place):
     elif place == "step":
         environments[1] = FakeEnvironment(fail_at_step=17)
     elif place == "act":
-        agent = agent._replace(act=fail("act"))
+        agent = agent._replace(act=fail("act", agent.act, good_calls=1))  # its shapes are read
+    elif place == "compilation":
+        agent = agent._replace(update=fail("compilation"))
     elif place == "update":
-        agent = agent._replace(update=fail("update"))
+        monkeypatch.setattr(Learner, "update", fail("update", Learner.update, good_calls=3))
+    elif place == "prefetch":
+        faulty = fail("prefetch", prefetch_module.make_batch, good_calls=2)
+        monkeypatch.setattr(prefetch_module, "make_batch", faulty)
     else:
         log = fail("logger")
     start = time.monotonic()
@@ -137,6 +145,39 @@ def test_a_fault_anywhere_ends_the_run_with_its_own_traceback(place):
     frames = traceback.extract_tb(caught.value.__traceback__)
     assert frames[-1].filename.endswith("fakes.py")  # where it was raised
     assert all(environment.closed for environment in environments)
+
+
+def test_a_fault_is_not_hidden_by_a_second_one_at_the_close():
+    class Unclosable(FakeEnvironment):
+        def close(self):
+            raise OSError("close")
+
+    environments = [FakeEnvironment(), Unclosable(fail_at_step=17), FakeEnvironment()]
+    with pytest.raises(Fault, match="step") as caught:
+        run(environments=environments, updates=10_000)
+    assert caught.value.__notes__ == ["closing the environment then raised OSError('close')"]
+
+
+def test_a_fault_keeps_its_own_cause():
+    def hook():
+        try:
+            raise KeyError("cause")
+        except KeyError as error:
+            raise Fault("step") from error
+
+    with pytest.raises(Fault) as caught:
+        run(environments=[FakeEnvironment(), FakeEnvironment(hook=hook), FakeEnvironment()])
+    assert isinstance(caught.value.__cause__, KeyError)
+
+
+def test_slow_environments_stop_within_a_step_not_an_unroll():
+    environments = [FakeEnvironment(hook=lambda: time.sleep(1.0)) for _ in range(3)]
+    timer = threading.Timer(1.0, lambda: os.kill(os.getpid(), signal.SIGTERM))
+    timer.start()
+    start = time.monotonic()
+    assert run(environments=environments).exit_state == "stopped by SIGTERM"
+    assert time.monotonic() - start < 4.5  # an unroll alone lasts 5 s
+    timer.join()
 
 
 def test_a_fault_is_raised_in_time_though_another_thread_is_stuck(monkeypatch):
@@ -192,7 +233,7 @@ def test_a_signal_while_no_batch_comes_stops_the_run():
     timer.join()
 
 
-def test_two_runs_in_one_process_are_the_same_run():
+def test_two_runs_in_one_process_both_end_at_their_budget():
     assert float(run().params) == float(run().params) == 6
 
 
@@ -215,29 +256,34 @@ def test_each_function_is_compiled_once_however_many_actors():
         return agent.update(*arguments)
 
     run(agent=agent._replace(act=act, update=update))
-    assert sorted(traces) == ["act", "update"]
+    # Once for the shapes, once to compile; of three actors, none compiles again.
+    assert sorted(traces) == ["act", "act", "update"]
 
 
-@pytest.mark.parametrize("slow", ["learner", "actors"])
-def test_fifty_starts_and_stops_with_queues_full_or_empty(slow):
+@pytest.mark.parametrize("queues", ["full", "empty"])
+def test_fifty_starts_and_stops_with_queues_full_or_empty(queues):
     agent = fake_agent()
     act = jit_act(agent)
+    params = jax.numpy.zeros(())
     rng = np.random.default_rng(0)
     for cycle in range(50):
         unrolls, batches = BoundedQueue(1), BoundedQueue(1)
-        wait = 0.002 if slow == "actors" else 0.0
-        environments = [FakeEnvironment(hook=lambda wait=wait: time.sleep(wait)) for _ in range(3)]
-        with Supervisor(unrolls.close, batches.close) as supervisor:
+        ended = threading.Event()
+        hook = (lambda: None) if queues == "full" else partial(ended.wait, 5)
+        environments = [FakeEnvironment(hook=hook) for _ in range(3)]
+        with Supervisor(ended.set, unrolls.close, batches.close) as supervisor:
             for environment in environments:
-                actor = make_actor(agent, environment, jax.numpy.zeros(()), 2, cycle, act)
-                run_actor = partial(actor.run, unrolls, devices()[0], threading.Lock())
-                supervisor.spawn("actor", run_actor)
+                actor = make_actor(agent, environment, params, 2, cycle, act)
+                supervisor.spawn("actor", partial(actor.run, unrolls, devices()[0]))
             supervisor.spawn("prefetch", partial(prefetch, unrolls, batches, 2, devices()))
-            if slow == "learner":  # everything fills up behind it
-                batches.get(timeout=30)
-                time.sleep(rng.uniform(0, 0.02))
-            else:  # stopped while it waits for a batch
-                time.sleep(rng.uniform(0, 0.02))
+            if queues == "full":  # everything is made, and waits behind a learner that is not there
+                while len(unrolls) + len(batches) < 2:
+                    time.sleep(0.001)
+            else:  # nothing is made, and a learner waits for it
+                supervisor.spawn("learner", batches.get)
+            time.sleep(rng.uniform(0, 0.01))
+            if queues == "empty":
+                assert len(unrolls) + len(batches) == 0
         assert all(environment.closed for environment in environments)
 
 
