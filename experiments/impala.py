@@ -41,6 +41,10 @@ from expedition.runtime import (
 from expedition.runtime.metrics import CSVLogger, MetricsLogger, Row, TensorBoardLogger
 from expedition.runtime.progress import ProgressLine
 from expedition.runtime.record import create_run, load_params, provenance, save_params, write_json
+
+if not __package__:  # run as a file, not with -m
+    sys.path.insert(0, str(Path(__file__).parents[1]))
+
 from experiments import plots
 from experiments.config import Config, parse
 

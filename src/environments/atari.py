@@ -15,11 +15,12 @@ MAX_FRAMES = 108_000  # half an hour of play; then the episode is cut off, not t
 def atari_batch(game: str, num_environments: int, key: jax.Array) -> GymBatch:
     """Makes `num_environments` copies of a game, each with its own random seed.
 
-    The paper's preprocessing but for lost lives, which it counts as ends: an action lasts 4 frames, of which the last two are merged by their
+    The paper's preprocessing: an action lasts 4 frames, of which the last two are merged by their
     maximum; images are grey, 84x84, and the newest 4 are the channels. Episodes start after up to
-    30 random no-ops, end with the game (not with a life), and are cut off after 108,000 frames. No
-    action is sticky, and no button is pressed in the agent's place to start. Actions are those
-    that the game knows (its minimal set); rewards are its score, for the agent to clip.
+    30 random no-ops and are cut off after 108,000 frames. Unlike the paper's (table G.1), they
+    end with the game, not with a life. No action is sticky, and no button is pressed in the
+    agent's place to start. Actions are those that the game knows (its minimal set); rewards are
+    its score, for the agent to clip.
 
     Source: Espeholt et al. (2018), appendix G, https://arxiv.org/abs/1802.01561
 

@@ -8,12 +8,15 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
 import pytest
 from tensorboardX.proto.event_pb2 import Event
 
+from expedition.agents import ImpalaConfig
+from expedition.runtime import RuntimeConfig
 from experiments import config, impala, plots
 
 ROOT = Path(__file__).parents[2]
@@ -102,14 +105,32 @@ def test_the_settings_come_from_the_environment_and_the_flags():
     assert walker.environment == "dm_control:walker-walk"
 
 
-def test_help_names_every_setting_with_its_meaning(capsys):
-    with pytest.raises(SystemExit) as stopped:
-        config.parse(["--help"])
-    assert stopped.value.code == 0
-    text = " ".join(capsys.readouterr().out.split())
-    for flag in ("--unroll-length", "--rho-bar", "--learner-devices", "--action-bins", "--seed"):
-        assert flag in text
+@pytest.mark.parametrize("command", [["-m", "experiments.impala"], ["experiments/impala.py"]])
+def test_help_names_every_setting_with_its_meaning(command):
+    result = subprocess.run(
+        [sys.executable, *command, "--help"], cwd=ROOT, capture_output=True, text=True, timeout=120
+    )
+    assert result.returncode == 0, result.stderr
+    text = " ".join(result.stdout.replace("│", " ").split())
+    settings = [*fields(config.Config), *fields(ImpalaConfig), *fields(RuntimeConfig)]
+    for setting in settings:
+        if setting.name not in ("agent", "runtime"):
+            assert f"--{setting.name.strip('_').replace('_', '-')}" in text
     assert "Truncation of the importance weights" in text
+    assert "Threads" in text or "threads" in text
+
+
+def test_a_signal_in_the_evaluation_stops_the_run_cleanly(tmp_path, monkeypatch):
+    evaluate = impala.evaluate
+
+    def interrupted(*arguments, **settings):
+        os.kill(os.getpid(), signal.SIGTERM)
+        return evaluate(*arguments, **settings)
+
+    monkeypatch.setattr(impala, "evaluate", interrupted)
+    job = impala.prepare(config.parse([*TINY, "--out", str(tmp_path), "--name", "run"]))
+    assert impala.run(job)["exit_state"] == "stopped by SIGTERM in the evaluation"
+    assert impala.load(tmp_path / "run").params
 
 
 @pytest.mark.parametrize(
