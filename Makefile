@@ -19,7 +19,7 @@ $(VENV)/.installed: setup.cfg pyproject.toml
 help: ## List the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | sort
 
-run: $(VENV)/.installed ## Train IMPALA on cart-pole swing-up (5 minutes); ARGS="--seed 1" adds flags
+run: $(VENV)/.installed ## Train IMPALA on cart-pole swing-up (3 minutes); ARGS="--seed 1" adds flags
 	$(BIN)/python -m experiments.impala $(ARGS)
 
 test: $(VENV)/.installed ## Run all tests; ARGS="-k vtrace" adds flags

@@ -49,6 +49,8 @@ class Config:
                 raise ValueError(f"{name} is {size}; expected at least 1")
         if not 0 <= self.seed < 2**32:
             raise ValueError(f"seed is {self.seed}; expected a number from 0 to 2**32 - 1")
+        if self.name is not None and Path(self.name).name != self.name:
+            raise ValueError(f"name is {self.name!r}; expected a folder's name, no path: see --out")
         if not self.hidden:
             raise ValueError("hidden is empty; expected the width of at least one layer")
 
@@ -109,4 +111,5 @@ def parse(arguments: Sequence[str], description: str | None = None) -> Config:
         args=arguments,
         default=preset(flag.environment),
         description=description,
+        prog="python -m experiments.impala",
     )

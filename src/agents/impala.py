@@ -23,7 +23,9 @@ from expedition.networks.actor_critic import ActorCritic
 
 @dataclass(frozen=True)
 class ImpalaConfig:
-    """The algorithm's settings; the defaults are the paper's for Atari-57 (table G.1)."""
+    """The algorithm's settings, named as in the paper."""
+
+    # The defaults are the paper's for Atari-57 (table G.1)
 
     discount: float = 0.99
     """Discount gamma per action, in [0, 1]."""

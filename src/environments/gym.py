@@ -140,7 +140,7 @@ def gym_batch(name: str, num_environments: int, key: jax.Array) -> GymBatch:
             vectorization_mode="sync",
             vector_kwargs={"autoreset_mode": "NextStep", "copy": False},  # GymBatch copies
         )
-    except gymnasium.error.DependencyNotInstalled as error:
+    except (gymnasium.error.DependencyNotInstalled, ImportError) as error:
         raise ModuleNotFoundError(f"gymnasium environment {name!r} needs more: {error}") from error
     except gymnasium.error.Error as error:
         if name in gymnasium.registry:

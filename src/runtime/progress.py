@@ -9,7 +9,6 @@ from rich.progress import (
     MofNCompleteColumn,
     Progress,
     TextColumn,
-    TimeElapsedColumn,
     TimeRemainingColumn,
 )
 
@@ -31,9 +30,8 @@ class ProgressLine:
         self._last_return = math.nan  # the newest window in which an episode ended
         self._progress = Progress(
             MofNCompleteColumn(),
-            BarColumn(bar_width=20),
+            BarColumn(bar_width=8),
             TextColumn("{task.description}"),
-            TimeElapsedColumn(),
             TimeRemainingColumn(),
             console=self._console,
             disable=not self._console.is_terminal,
@@ -50,16 +48,16 @@ class ProgressLine:
         if not math.isnan(row["return_mean"]):
             self._last_return = row["return_mean"]
         text = (
-            f"{row['env_steps']:,} steps  {row['env_steps_per_second']:,.0f}/s  "
-            f"return {self._last_return:.2f}  lag {row['policy_lag_mean']:.1f}  "
+            f"{row['env_steps']:,} steps {row['env_steps_per_second']:,.0f}/s "
+            f"return {self._last_return:.2f} lag {row['policy_lag_mean']:.1f} "
             f"queue {row['queue_depth']}"
         )
         self._progress.update(self._task, completed=row["updates"], description=text)
         if not self._console.is_terminal and row["wall_seconds"] >= self._next_line:
             self._next_line = row["wall_seconds"] + _LINE_SECONDS
-            left = row["wall_seconds"] / row["updates"] * (self._total - row["updates"])
+            left = (self._total - row["updates"]) / max(row["updates_per_second"], 1e-9)
             update = f"update {row['updates']}/{self._total}"
-            self._console.print(f"{update}  {text}  {left:.0f} s left", soft_wrap=True)
+            self._console.print(f"{update} {text}, {left:.0f} s left", soft_wrap=True)
 
     def __exit__(
         self,

@@ -144,6 +144,7 @@ def test_a_signal_in_the_evaluation_stops_the_run_cleanly(tmp_path, monkeypatch)
         (["--learner-devices", "99"], "device 99 was given"),
         (["--environment", "catch", "--torso", "deep"], "the deep torso was given"),
         (["--learnig-rate", "1"], "--learning-rate"),
+        (["--name", "../elsewhere"], "name is '../elsewhere'; expected a folder's name"),
         (["--lstm", "0"], "lstm is 0; expected at least 1"),
         (["--seed", "-1"], "seed is -1; expected a number from 0"),
         (["--learner-devices", "0", "0"], "learner_devices is (0, 0); expected each one once"),
