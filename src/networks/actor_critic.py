@@ -5,6 +5,7 @@ from typing import Any
 import chex
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
 from dm_env import specs
 
 from expedition.losses.diagonal_gaussian import GaussianParameters
@@ -37,8 +38,8 @@ class GaussianHead(nn.Module):
         log_std = nn.Dense(self.dimensions, kernel_init=zeros, name="log_std")(x)
         # Bounded smoothly: behind a hard bound neither loss nor entropy could move it back.
         low, high = LOG_STD_RANGE
-        log_std = high - nn.softplus(high - log_std)
-        return GaussianParameters(mean, low + nn.softplus(log_std - low))
+        bound = jnp.where(log_std > 0, high, -low)
+        return GaussianParameters(mean, bound * nn.tanh(log_std / bound))
 
 
 class ActorCritic(nn.Module):

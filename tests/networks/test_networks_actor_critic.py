@@ -111,10 +111,20 @@ def test_the_log_standard_deviation_is_bounded_and_the_mean_is_not():
     features = np.array([[-1e6], [-1.0], [1.0], [1e6]], np.float32)
     params = jax.tree.map(jnp.ones_like, head.init(jax.random.key(0), features))
     parameters = head.apply(params, features)
-    np.testing.assert_array_equal(
-        parameters.log_std[:, 0], [LOG_STD_RANGE[0], 0.0, LOG_STD_RANGE[1], LOG_STD_RANGE[1]]
-    )
+    low, high = LOG_STD_RANGE
+    expected = [low, 0.0, high * np.tanh(2.0 / high), high]
+    np.testing.assert_allclose(parameters.log_std[:, 0], expected, rtol=1e-6)
     np.testing.assert_array_equal(parameters.mean[:, 0], features[:, 0] + 1)
+
+
+def test_a_standard_deviation_at_its_bound_can_be_moved_back():
+    head = GaussianHead(1)
+    params = jax.tree.map(jnp.ones_like, head.init(jax.random.key(0), np.zeros((1, 1))))
+    # Beyond the bound by its own width on either side.
+    for feature in (2 * LOG_STD_RANGE[0] - 1, 2 * LOG_STD_RANGE[1] - 1):
+        features = np.full((1, 1), feature, np.float32)
+        gradient = jax.grad(lambda p, x=features: head.apply(p, x).log_std.sum())(params)
+        assert gradient["params"]["log_std"]["bias"][0] > 0.01
 
 
 def test_the_head_follows_from_the_action():
