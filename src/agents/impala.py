@@ -25,8 +25,7 @@ from expedition.networks.actor_critic import ActorCritic
 class ImpalaConfig:
     """The algorithm's settings, named as in the paper."""
 
-    # The defaults are the paper's for Atari-57 (table G.1)
-
+    # The defaults are the paper's for Atari-57 (table G.1).
     discount: float = 0.99
     """Discount gamma per action, in [0, 1]."""
     lambda_: float = 1.0

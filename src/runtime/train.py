@@ -165,21 +165,14 @@ def train(
         )
         # In a thread, so that a fault elsewhere or a signal need not wait for it.
         supervisor.spawn("compile", partial(learner.compile, share))
-        while not learner.compiled.wait(timeout=0.5):
-            if request.reason is not None or supervisor.failed:
-                break
-        while window.updates < config.num_updates and request.reason is None:
+        while not (learner.compiled.wait(timeout=0.5) or request.reason or supervisor.failed):
+            pass
+        while window.updates < config.num_updates and not (request.reason or supervisor.failed):
             try:
                 batch = batches.get(timeout=0.5)
             except TimeoutError:
                 continue
-            window.time.lap("wait")
-            metrics = jax.device_get(learner.update(batch.trajectory))
-            _require_finite(metrics, window.updates + 1)
-            window.time.lap("update")
-            server.publish(window.updates + 1, jax.device_put(learner.params(), devices.actor))
-            window.time.lap("publish")
-            window.add(batch, metrics)
+            _learn(batch, learner, server, window, devices.actor)
             if window.seconds() >= config.log_seconds:
                 log(window.close())
             window.time.lap("log")
@@ -191,6 +184,19 @@ def train(
         window.steps_per_second(),
         "finished" if request.reason is None else f"stopped by {request.reason}",
     )
+
+
+def _learn(
+    batch: Batch, learner: Learner, server: ParameterServer, window: Window, actor: jax.Device
+) -> None:
+    """One update, published to the actors and noted."""
+    window.time.lap("wait")
+    metrics = jax.device_get(learner.update(batch.trajectory))
+    _require_finite(metrics, window.updates + 1)
+    window.time.lap("update")
+    server.publish(window.updates + 1, jax.device_put(learner.params(), actor))
+    window.time.lap("publish")
+    window.add(batch, metrics)
 
 
 def _check(environments: Sequence[BatchedEnvironment], config: RuntimeConfig) -> None:
