@@ -1,6 +1,6 @@
 # Every target sets itself up: a virtual environment in .venv, made once from setup.cfg.
 .DEFAULT_GOAL := help
-.PHONY: help run test lint mutants bench figures clean
+.PHONY: help run figure1 figure2 test lint mutants bench figures clean
 
 VENV ?= .venv
 # What is installed into the environment; CI gives a wheel instead.
@@ -17,7 +17,7 @@ $(VENV)/.installed: setup.cfg pyproject.toml
 	touch $@
 
 help: ## List the targets
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | sort
+	@grep -E '^[a-z0-9]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | sort
 
 run: $(VENV)/.installed ## Train IMPALA on cart-pole swing-up (3 minutes); ARGS="--seed 1" adds flags
 	$(BIN)/python -m experiments.impala $(ARGS)
@@ -39,8 +39,14 @@ mutants: $(VENV)/.installed ## Break the code on purpose: every mistake must fai
 bench: $(VENV)/.installed ## Measure: the whole system beside its bounds and a public peer
 	$(BIN)/python -m benchmarks $(ARGS)
 
-figures: $(VENV)/.installed ## Redraw every run's learning curve from its CSV
-	$(BIN)/python -m experiments.plots $(ARGS)
+figure1: $(VENV)/.installed ## Tabular cart-pole: what K agents learn together; ARGS="--quick" is rough
+	$(BIN)/python -m experiments.figure1 $(ARGS)
+
+figure2: $(VENV)/.installed ## Regret on the two chains (minutes); ARGS="--quick" takes one
+	$(BIN)/python -m experiments.figure2 $(ARGS)
+
+figures: $(VENV)/.installed ## Redraw all pictures from their CSVs: runs/ and results/
+	$(BIN)/python -m experiments.figures $(ARGS)
 
 clean: ## Remove the environment and what builds leave
 	rm -rf $(VENV) build dist *.egg-info

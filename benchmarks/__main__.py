@@ -7,7 +7,7 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import actor_learner, vtrace
+from benchmarks import actor_learner, concurrent, vtrace
 from expedition.runtime.record import provenance, write_json
 
 
@@ -20,6 +20,10 @@ def main(out: Path = Path("runs/benchmarks.json")) -> None:
     console = Console(width=140)
     vtrace_rows = vtrace.measure()
     console.print(_table("microseconds a call", vtrace_rows))
+    concurrent_rows = concurrent.measure()
+    console.print(_table("concurrent simulator, bipolar chain, K = 100", concurrent_rows))
+    limit = concurrent.limit()
+    console.print(f"the machine multiplies matrices at {limit:.0f} Gflop/s")
     system_rows = [actor_learner.measure(name) for name in actor_learner.ENVIRONMENTS]
     shown = [
         {k: v for k, v in row.items() if "time" not in k and "spread" not in k}
@@ -30,7 +34,12 @@ def main(out: Path = Path("runs/benchmarks.json")) -> None:
         times = {k: v for k, v in row.items() if "time" in k}
         console.print(row["what"], {name: f"{share:.0%}" for name, share in times.items()})
     out.parent.mkdir(parents=True, exist_ok=True)
-    figures = {"vtrace": vtrace_rows, "actor_learner": system_rows}
+    figures = {
+        "vtrace": vtrace_rows,
+        "concurrent": concurrent_rows,
+        "matrix_gflops": limit,
+        "actor_learner": system_rows,
+    }
     write_json(out, {"figures": figures, **provenance()})
     console.print(f"written to {out}")
 

@@ -1,11 +1,19 @@
-"""Pictures of runs, made from their CSVs alone: `python -m experiments.plots` redraws all."""
+"""Pictures of runs, made from their CSVs alone."""
 
 import csv
 import importlib.util
 import math
 from pathlib import Path
+from typing import Any
 
-import tyro
+LABELS = {
+    "concurrent_ucrl": "concurrent UCRL",
+    "psrl": "PSRL",
+    "seed_sampling": "seed sampling",
+    "seed_lsvi": "seed LSVI",
+    "seed_td": "seed TD",
+    "thompson_resampling": "Thompson resampling",
+}
 
 
 def require() -> None:
@@ -37,9 +45,7 @@ def learning_curve(folder: Path) -> Path:
     axes.set_ylabel("mean training return")
     axes.set_title(folder.name, fontsize="small")
     axes.grid(alpha=0.3)
-    path = folder / "learning_curve.png"
-    figure.savefig(path, dpi=120)
-    return path
+    return save(figure, folder / "learning_curve.png")
 
 
 def print_curve(folder: Path) -> None:
@@ -52,20 +58,16 @@ def print_curve(folder: Path) -> None:
         uniplot.plot(returns, steps, lines=True, title=title)
 
 
-def redraw(out: Path = Path("runs")) -> None:
-    """Redraws the learning curve of every run.
-
-    Args:
-      out: the folder of the runs.
-    """
-    require()
-    folders = sorted(path.parent for path in out.glob("*/metrics.csv"))
-    found = [folder for folder in folders if not folder.is_symlink()]  # not `latest`
-    for folder in found:
-        print(learning_curve(folder))
-    if not found:
-        print(f"no run in {out}: make run leaves one there")
+def finish(axes: Any, x: str, y: str, title: str) -> None:
+    """Names the axes, and what the lines are."""
+    axes.set_xlabel(x)
+    axes.set_ylabel(y)
+    axes.set_title(title, fontsize="medium")
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize="small")
 
 
-if __name__ == "__main__":
-    tyro.cli(redraw)
+def save(figure: Any, path: Path) -> Path:
+    """Writes a picture."""
+    figure.savefig(path, dpi=110)
+    return path

@@ -26,7 +26,9 @@ def test_every_folder_of_the_source_is_a_listed_package():
     assert sorted(listed) == sorted(names)
 
 
-@pytest.mark.parametrize("room", ["losses", "environments", "networks", "agents", "runtime"])
+@pytest.mark.parametrize(
+    "room", ["losses", "exploration", "environments", "networks", "agents", "runtime"]
+)
 def test_importing_a_room_touches_no_device_and_reads_no_arguments(room):
     script = f"""
 import sys

@@ -7,6 +7,7 @@ import dm_env
 import jax
 
 from expedition.environments.interface import FIRST, LAST, Array
+from expedition.exploration.transitions import Transitions
 
 Metrics = dict[str, jax.Array]  # scalars
 
@@ -41,6 +42,22 @@ class Trajectory(NamedTuple):
     def continues(self) -> Array:
         """`[T, B]`, False where the row's action led to an episode's last observation."""
         return self.step_type[1:] != LAST
+
+    @property
+    def transitions(self) -> Transitions:
+        """The T * B rows in the order of time, for an algorithm to which order means nothing."""
+
+        def flat(tree: Any) -> Any:
+            return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), tree)
+
+        return Transitions(
+            observation=flat(jax.tree.map(lambda x: x[:-1], self.observation)),
+            action=flat(self.action),
+            reward=flat(self.reward),
+            discount=flat(self.discount),
+            next_observation=flat(jax.tree.map(lambda x: x[1:], self.observation)),
+            is_valid=flat(self.is_transition),
+        )
 
 
 class Agent(NamedTuple):

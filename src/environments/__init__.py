@@ -2,6 +2,7 @@
 
 from expedition.environments.atari import atari_batch
 from expedition.environments.catch import Catch
+from expedition.environments.chains import GraphProblem, bipolar_chain, parallel_chains
 from expedition.environments.dm import ActionRepeat, DiscreteActions, DmEnvBatch
 from expedition.environments.dm_control import dm_control_batch
 from expedition.environments.functional import FunctionalBatch
@@ -16,6 +17,7 @@ from expedition.environments.interface import (
 )
 from expedition.environments.probes import PROBES, Probe
 from expedition.environments.registry import make
+from expedition.environments.tabular_cartpole import TabularCartpole, pseudo_regret
 
 __all__ = [
     "FIRST",
@@ -30,10 +32,15 @@ __all__ = [
     "EnvironmentSpec",
     "FunctionalBatch",
     "FunctionalEnvironment",
+    "GraphProblem",
     "GymBatch",
     "Probe",
+    "TabularCartpole",
     "atari_batch",
+    "bipolar_chain",
     "dm_control_batch",
     "gym_batch",
     "make",
+    "parallel_chains",
+    "pseudo_regret",
 ]

@@ -1,4 +1,4 @@
-"""Pure losses, arrays to arrays: V-trace, the policy-gradient family, IMPALA.
+"""Pure losses, arrays to arrays: V-trace, the policy-gradient family, IMPALA, seed TD.
 
 Every function is stateless, works under `jit`, `vmap` and `grad`, and takes its arrays with time
 as the leading axis and any batch axes behind it: `[T]`, `[T, B]`, `[T, B, ...]`. Row t holds what
@@ -20,11 +20,13 @@ from expedition.losses.a2c import a2c_loss
 from expedition.losses.actor_critic import ActorCriticLoss, value_loss
 from expedition.losses.impala import ImpalaLoss, impala_loss
 from expedition.losses.policy_gradient import discounted_return, policy_gradient_loss
+from expedition.losses.seed_td import SeedTDLoss, prior_penalty, seed_td_loss
 from expedition.losses.vtrace import VTraceOutput, vtrace
 
 __all__ = [
     "ActorCriticLoss",
     "ImpalaLoss",
+    "SeedTDLoss",
     "VTraceOutput",
     "a2c_loss",
     "categorical",
@@ -32,6 +34,8 @@ __all__ = [
     "discounted_return",
     "impala_loss",
     "policy_gradient_loss",
+    "prior_penalty",
+    "seed_td_loss",
     "value_loss",
     "vtrace",
 ]

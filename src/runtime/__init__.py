@@ -4,6 +4,7 @@ from expedition.runtime.channel import BoundedQueue, QueueClosed
 from expedition.runtime.evaluation import Evaluation, evaluate
 from expedition.runtime.keys import named_key
 from expedition.runtime.prefetch import AXIS
+from expedition.runtime.simulator import Outcome, Problem, simulate
 from expedition.runtime.supervision import StopRequest, stop_on_signals
 from expedition.runtime.train import RuntimeConfig, TrainResult, select_devices, train
 
@@ -11,6 +12,8 @@ __all__ = [
     "AXIS",
     "BoundedQueue",
     "Evaluation",
+    "Outcome",
+    "Problem",
     "QueueClosed",
     "RuntimeConfig",
     "StopRequest",
@@ -18,6 +21,7 @@ __all__ = [
     "evaluate",
     "named_key",
     "select_devices",
+    "simulate",
     "stop_on_signals",
     "train",
 ]

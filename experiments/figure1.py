@@ -1,0 +1,189 @@
+"""Figure 1: what K agents learn together of a tabular cart-pole: `python -m experiments.figure1`.
+
+Reproduces figure 1 of Dimakopoulou & Van Roy (2018), Coordinated Exploration in Concurrent
+Reinforcement Learning, https://arxiv.org/abs/1802.01282: K agents act for 30 seconds each and share
+what they see; then one more agent is greedy in the posterior-mean MDP. Writes `cartpole.csv` and
+`cartpole.png`: that agent's reward against K.
+"""
+
+import math
+import sys
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import tyro
+
+from expedition.agents import TabularConfig, tabular
+from expedition.environments import TabularCartpole
+from expedition.exploration import dirichlet_beliefs, value_iteration
+from expedition.runtime import named_key, simulate
+
+if not __package__:  # run as a file, not with -m
+    sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from experiments import plots
+from experiments.sweep import (
+    Measure,
+    Precision,
+    Reporter,
+    Table,
+    fill,
+    open_folder,
+    read,
+    use_all_cores,
+)
+
+STRATEGIES = ("concurrent_ucrl", "psrl", "thompson_resampling", "seed_sampling")
+TABLE = "cartpole.csv"
+
+
+@dataclass(frozen=True)
+class Config:
+    """Settings of figure 1; docs/figures.md says how the open constants were chosen."""
+
+    out: Path = Path("runs/figure1")
+    """Folder for table and picture; a sweep that was stopped there goes on."""
+    seed: int = 0
+    """Fixes every random draw."""
+    quick: bool = False
+    """Two numbers of agents, two worlds each, a tenth of the time: a minute, and rough."""
+    agents: tuple[int, ...] = (1, 3, 10, 30, 100)
+    """Numbers of agents K."""
+    worlds: int = 24
+    """Random instances of each point."""
+    steps: int = 3000
+    """Actions of each agent, of 0.01 s."""
+    angle_cells: int = 10
+    """Cells of the angle around the circle."""
+    velocity_cells: int = 7
+    """Cells of the angular velocity between -2 pi and 2 pi."""
+    discount: float = 0.95
+    """Discount gamma per action that agents plan with."""
+    beta: float = 2.0
+    """Optimism of concurrent UCRL in standard deviations."""
+    thompson_sweeps: int = 60
+    """Sweeps of value iteration in each fresh sample; the others sweep once, from their last."""
+    starts: int = 20
+    """Episodes of the evaluation agent in each world."""
+
+
+def final_reward(
+    config: Config, problem: TabularCartpole, strategy: str, num_agents: int, keys: jax.Array
+) -> jax.Array:
+    """`[W]`: the mean return of an agent that is greedy for what K agents have learnt."""
+    cold = strategy == "thompson_resampling"  # another sample each time: no last plan to go on from
+    settings = TabularConfig(
+        strategy=strategy,
+        sweeps=config.thompson_sweeps if cold else 1,
+        discount=config.discount,
+        beta=config.beta,
+        warm_start=not cold,
+        initial_value=_optimistic_value(config),
+    )
+    beliefs = dirichlet_beliefs(problem.num_states, 3)
+    agent = tabular(settings, beliefs, num_agents)
+    # Eight standard deviations longer than all but never an agent needs for its actions.
+    horizon = problem.max_steps + 8 * math.sqrt(problem.max_steps)
+    outcome = simulate(agent, problem, keys, num_agents=num_agents, horizon=horizon)
+
+    def evaluate(belief: object, key: jax.Array) -> jax.Array:
+        q = _plan(beliefs.mean(belief), config)
+        starts = jax.random.split(jax.random.fold_in(key, 1), config.starts)
+        return problem.greedy_returns(q, starts).mean()
+
+    return jax.vmap(evaluate)(outcome.state.belief, keys)
+
+
+def optimal_reward(config: Config) -> float:
+    """The mean return of the best policy of the true discretised MDP."""
+    problem = make_problem(config)
+    q = value_iteration(problem.true_mdp(), sweeps=2000, discount=0.99)
+    starts = jax.random.split(jax.random.key(config.seed), 10 * config.starts)
+    return float(problem.greedy_returns(q, starts).mean())
+
+
+def make_problem(config: Config) -> TabularCartpole:
+    """The cart-pole on the config's grid."""
+    return TabularCartpole(
+        max_steps=config.steps,
+        angle_cells=config.angle_cells,
+        velocity_cells=config.velocity_cells,
+    )
+
+
+def run(config: Config) -> None:
+    """Measures what is missing, then draws."""
+    plots.require()
+    open_folder(config.out, config)
+    problem = make_problem(config)
+    cells: list[tuple[str, int, Measure]] = [
+        (strategy, k, partial(final_reward, config, problem, strategy, k))
+        for k in config.agents
+        for strategy in STRATEGIES
+    ]
+    with Reporter(cells=len(cells)) as report:
+        fill(
+            Table(config.out / TABLE, "mean_reward"),
+            cells,
+            title="cartpole",
+            key=named_key(jax.random.key(config.seed), "cartpole"),
+            precision=Precision(at_least=config.worlds, at_most=config.worlds),
+            worlds_per_batch=lambda k: config.worlds,
+            report=report,
+        )
+    (config.out / "optimum.txt").write_text(f"{optimal_reward(config):.1f}\n")
+    print("\n".join(map(str, draw(config.out))))
+
+
+def draw(folder: Path) -> list[Path]:
+    """Draws the table's curves, and the best that the discretised MDP's policies can do."""
+    if not (folder / TABLE).exists():
+        return []
+    from matplotlib.figure import Figure  # no pyplot: nothing global, no screen needed
+
+    figure = Figure(figsize=(7, 4.5), layout="constrained")
+    axes = figure.add_subplot()
+    for strategy in STRATEGIES:
+        rows = sorted(
+            (r for r in read(folder / TABLE) if r.algorithm == strategy), key=lambda r: r[1]
+        )
+        axes.errorbar(
+            [row.agents for row in rows],
+            [row.mean for row in rows],
+            [2 * row.standard_error for row in rows],
+            marker=".",
+            capsize=2,
+            label=plots.LABELS[strategy],
+        )
+    if (folder / "optimum.txt").exists():
+        best = float((folder / "optimum.txt").read_text())
+        axes.axhline(
+            best, color="black", linestyle="--", label="optimum of the true discretised MDP"
+        )
+    axes.set_xscale("log")
+    plots.finish(axes, "agents K", "reward of a greedy agent (±2 s.e.)", "tabular cart-pole")
+    return [plots.save(figure, folder / "cartpole.png")]
+
+
+def _optimistic_value(config: Config) -> float:
+    return 1 / (1 - config.discount)
+
+
+def _plan(mdp: object, config: Config) -> jax.Array:
+    return value_iteration(
+        mdp, sweeps=200, discount=config.discount, initial=jnp.full(mdp.reward.shape, 0.0)
+    )
+
+
+def main() -> None:
+    """Parses the flags, uses all cores, runs."""
+    config = tyro.cli(Config, description=__doc__)
+    use_all_cores()
+    run(config)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,190 @@
+"""Figure 2: regret per agent on the two chains, five algorithms: `python -m experiments.figure2`.
+
+Reproduces figures 2c and 2d of Dimakopoulou, Osband & Van Roy (2018), Scalable Coordinated
+Exploration in Concurrent Reinforcement Learning, https://arxiv.org/abs/1805.08948. Writes
+`bipolar_chain.csv` and `parallel_chains.csv` with a picture of each, and of their slopes.
+"""
+
+import sys
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import tyro
+
+from expedition.agents import Agent, TabularConfig, linear_seed_td, seed_lsvi, tabular
+from expedition.environments import GraphProblem, bipolar_chain, parallel_chains
+from expedition.exploration import (
+    RegressionConfig,
+    graph_beliefs,
+    one_hot_regression,
+    value_iteration,
+)
+from expedition.runtime import named_key, simulate
+
+if not __package__:  # run as a file, not with -m
+    sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from experiments import plots, regret_plots
+from experiments.sweep import Measure, Precision, Reporter, Table, fill, open_folder, use_all_cores
+
+ALGORITHMS = ("concurrent_ucrl", "seed_sampling", "seed_lsvi", "seed_td", "thompson_resampling")
+
+
+@dataclass(frozen=True)
+class Constants:
+    """What the paper leaves open; docs/figures.md says how each was chosen."""
+
+    horizon: float
+    """Time after which nobody acts; clocks tick once a unit of time on average."""
+    sweeps: int
+    """Sweeps of value iteration in a tabular agent's hypothesis: the graph's longest way."""
+    lsvi_horizon: int
+    """Planning horizon H of seed LSVI."""
+    td_steps: int
+    """Gradient steps N of seed TD before each action."""
+    td_learning_rate: float
+    """Step size alpha of seed TD."""
+    prior_variance: float
+    """Variance lambda of the prior of seed LSVI's and seed TD's weights."""
+    noise_variance: float
+    """Variance v of the seeds' noise z."""
+    discount: float = 1.0
+    """Discount gamma."""
+    beta: float = 2.0
+    """Optimism of concurrent UCRL in standard deviations."""
+
+
+BIPOLAR = Constants(
+    horizon=90,
+    sweeps=50,
+    lsvi_horizon=44,
+    td_steps=12,
+    td_learning_rate=0.5,
+    prior_variance=0.1,
+    noise_variance=0.001,
+)
+PARALLEL = Constants(
+    horizon=100,
+    sweeps=4,
+    lsvi_horizon=4,
+    td_steps=5,
+    td_learning_rate=0.5,
+    prior_variance=1.0,
+    noise_variance=0.01,
+)
+
+
+@dataclass(frozen=True)
+class Config:
+    """Settings of figure 2."""
+
+    out: Path = Path("runs/figure2")
+    """Folder for tables and pictures; a sweep that was stopped there goes on."""
+    seed: int = 0
+    """Fixes every random draw."""
+    quick: bool = False
+    """Three numbers of agents and 64 worlds each: a minute, and rough."""
+    precision: Precision = field(default_factory=Precision)
+    """How well each mean must be known."""
+    bipolar: Constants = BIPOLAR
+    """Open constants on the bipolar chain."""
+    parallel: Constants = PARALLEL
+    """Open constants on the parallel chains."""
+
+
+AGENTS = {
+    "bipolar_chain": (1, 2, 5, 7, 10, 25, 50, 75, 100),
+    "parallel_chains": (10, 25, 50, 75, 100, 250, 500, 750, 1000, 1500, 2000),
+}
+QUICK_AGENTS = {"bipolar_chain": (1, 10, 100), "parallel_chains": (10, 100, 500)}
+QUICK_PRECISION = Precision(at_least=64, at_most=64)
+
+
+def make_agent(
+    algorithm: str, problem: GraphProblem, constants: Constants, num_agents: int
+) -> Agent:
+    """One of the five algorithms for K agents."""
+    if algorithm in ("seed_lsvi", "seed_td"):
+        model = RegressionConfig(
+            noise_variance=constants.noise_variance,
+            prior_variance=constants.prior_variance,
+            discount=constants.discount,
+        )
+        states, actions = problem.graph.successor.shape
+        regression = one_hot_regression(model, states, actions, num_agents)
+        if algorithm == "seed_lsvi":
+            return seed_lsvi(regression, horizon=constants.lsvi_horizon)
+        return linear_seed_td(
+            regression, steps=constants.td_steps, learning_rate=constants.td_learning_rate
+        )
+    config = TabularConfig(strategy=algorithm, sweeps=constants.sweeps, beta=constants.beta)
+    return tabular(config, graph_beliefs(problem.graph), num_agents)
+
+
+def mean_regret(
+    agent: Agent, problem: GraphProblem, num_agents: int, horizon: float, keys: jax.Array
+) -> jax.Array:
+    """`[W]`: what the best policy earns in a world, less what its agents earned on average."""
+    outcome = simulate(agent, problem, keys, num_agents=num_agents, horizon=horizon)
+    longest = problem.graph.successor.shape[0]
+
+    def optimum(world: jax.Array) -> jax.Array:
+        q = value_iteration(problem.graph.mdp(world), sweeps=longest)
+        return q[problem.start].max()
+
+    return jax.vmap(optimum)(outcome.world) - jnp.mean(outcome.returns, axis=1)
+
+
+def run(config: Config) -> None:
+    """Measures what is missing, then draws."""
+    plots.require()
+    open_folder(config.out, config)
+    agents = QUICK_AGENTS if config.quick else AGENTS
+    precision = QUICK_PRECISION if config.quick else config.precision
+    problems = (
+        ("bipolar_chain", bipolar_chain(), config.bipolar),
+        ("parallel_chains", parallel_chains(), config.parallel),
+    )
+    with Reporter(cells=len(ALGORITHMS) * sum(map(len, agents.values()))) as report:
+        for name, problem, constants in problems:
+            cells: list[tuple[str, int, Measure]] = [
+                (
+                    algorithm,
+                    k,
+                    partial(
+                        mean_regret,
+                        make_agent(algorithm, problem, constants, k),
+                        problem,
+                        k,
+                        constants.horizon,
+                    ),
+                )
+                for k in agents[name]
+                for algorithm in ALGORITHMS
+            ]
+            fill(
+                Table(config.out / f"{name}.csv", "mean_regret"),
+                cells,
+                title=name,
+                key=named_key(jax.random.key(config.seed), name),
+                precision=precision,
+                worlds_per_batch=lambda k: 64 if config.quick else max(128, min(1024, 4096 // k)),
+                report=report,
+            )
+    regret_plots.draw(config.out)
+    print(regret_plots.comparison(config.out))
+    print(f"results: {config.out}")
+
+
+def main() -> None:
+    """Parses the flags, uses all cores, runs."""
+    config = tyro.cli(Config, description=__doc__)
+    use_all_cores()
+    run(config)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,102 @@
+"""Pictures and the comparison of regret sweeps, from their tables alone."""
+
+from pathlib import Path
+
+from experiments import plots
+from experiments.sweep import Row, read
+
+PUBLISHED = Path(__file__).parent / "published"
+PROBLEMS = {"bipolar_chain": "bipolar chain", "parallel_chains": "parallel chains"}
+
+
+def draw(folder: Path) -> list[Path]:
+    """Draws each table's curves beside the published ones, and all of them on log axes."""
+    found = [name for name in PROBLEMS if (folder / f"{name}.csv").exists()]
+    return [_curves(folder, name) for name in found] + ([_slopes(folder, found)] if found else [])
+
+
+def published(name: str) -> dict[tuple[str, int], float]:
+    """The digitised regret of (algorithm, agents)."""
+    lines = (PUBLISHED / f"{name}.csv").read_text().splitlines()[1:]
+    cells = (line.split(",") for line in lines)
+    return {(algorithm, int(agents)): float(regret) for algorithm, agents, regret in cells}
+
+
+def comparison(folder: Path) -> str:
+    """A line for each published value: ours, the ratio, and whether it is met."""
+    lines = []
+    for name in PROBLEMS:
+        path = folder / f"{name}.csv"
+        if not path.exists():
+            continue
+        theirs = published(name)
+        rows = [row for row in read(path) if (row.algorithm, row.agents) in theirs]
+        met = [_is_met(row, theirs[row.algorithm, row.agents]) for row in rows]
+        lines.append(
+            f"{PROBLEMS[name]}: {sum(met)} of {len(met)} published values met "
+            "within 10 % or two standard errors"
+        )
+        for row, is_met in zip(rows, met, strict=True):
+            value = theirs[row.algorithm, row.agents]
+            lines.append(
+                f"  {plots.LABELS[row.algorithm]:20} K {row.agents:<5} {row.mean:7.2f} "
+                f"± {row.standard_error:5.2f}  published {value:6.2f}  "
+                f"ratio {row.mean / value:4.2f}{'' if is_met else '  not met'}"
+            )
+    return "\n".join(lines)
+
+
+def _is_met(row: Row, value: float) -> bool:
+    return abs(row.mean - value) <= max(0.1 * value, 2 * row.standard_error)
+
+
+def _by_algorithm(rows: list[Row]) -> dict[str, list[Row]]:
+    found = {
+        a: sorted((r for r in rows if r.algorithm == a), key=lambda r: r.agents)
+        for a in plots.LABELS
+    }
+    return {algorithm: group for algorithm, group in found.items() if group}
+
+
+def _curves(folder: Path, name: str) -> Path:
+    from matplotlib.figure import Figure  # no pyplot: nothing global, no screen needed
+
+    figure = Figure(figsize=(7, 4.5), layout="constrained")
+    axes = figure.add_subplot()
+    theirs = published(name)
+    for i, (algorithm, rows) in enumerate(_by_algorithm(read(folder / f"{name}.csv")).items()):
+        axes.errorbar(
+            [row.agents for row in rows],
+            [row.mean for row in rows],
+            [2 * row.standard_error for row in rows],
+            color=f"C{i}",
+            marker=".",
+            capsize=2,
+            label=plots.LABELS[algorithm],
+        )
+        points = sorted((k, value) for (a, k), value in theirs.items() if a == algorithm)
+        axes.plot(*zip(*points, strict=True), color=f"C{i}", linestyle=":", marker="x", alpha=0.7)
+    axes.plot([], [], color="grey", linestyle=":", marker="x", label="published (digitised)")
+    axes.set_xscale("log")
+    axes.set_ylim(bottom=0)
+    plots.finish(axes, "agents K", "mean regret per agent (±2 s.e.)", PROBLEMS[name])
+    return plots.save(figure, folder / f"{name}.png")
+
+
+def _slopes(folder: Path, names: list[str]) -> Path:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(10, 4.5), layout="constrained")
+    for axes, name in zip(figure.subplots(1, len(names), squeeze=False)[0], names, strict=True):
+        groups = _by_algorithm(read(folder / f"{name}.csv"))
+        for i, (algorithm, rows) in enumerate(groups.items()):
+            x, y = [row.agents for row in rows], [row.mean for row in rows]
+            axes.plot(x, y, color=f"C{i}", marker=".", label=plots.LABELS[algorithm])
+        first, last = min(x), max(x)
+        top = max(rows[0].mean for rows in groups.values())
+        ends = [top, top * (first / last) ** 0.5]
+        axes.plot([first, last], ends, color="black", linestyle="--", label="1/√K")
+        axes.set_xscale("log")
+        axes.set_yscale("log")
+        plots.finish(axes, "agents K", "mean regret per agent", PROBLEMS[name])
+    return plots.save(figure, folder / "slopes.png")

@@ -1,0 +1,212 @@
+"""Sweeps over (algorithm, number of agents): measured to a precision, written as they go.
+
+Each cell of a sweep is the mean of one number over many random worlds. Worlds are simulated in
+batches, shared among the local devices, until the mean is known well enough; then the cell's row is
+written. A sweep that is stopped and started again goes on after the last row.
+"""
+
+import csv
+import dataclasses
+import json
+import math
+import os
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from expedition.runtime.record import provenance, write_json
+
+Measure = Callable[[jax.Array], jax.Array]  # keys [W] -> the number of each world [W]
+
+
+class Row(NamedTuple):
+    """A measured cell."""
+
+    algorithm: str
+    agents: int
+    mean: float
+    standard_error: float
+    instances: int
+    seconds: float  # of the whole cell, its compilation included
+
+
+@dataclass(frozen=True)
+class Precision:
+    """When a mean is known well enough: at either error, or at the last instance."""
+
+    relative: float = 0.03
+    """Standard error over mean."""
+    absolute: float = 0.1
+    """Standard error, in the number's own unit."""
+    at_least: int = 128
+    """Instances, whatever the error."""
+    at_most: int = 4096
+    """Instances, whatever the error."""
+
+    def reached(self, values: np.ndarray) -> bool:
+        """Whether these worlds suffice."""
+        if len(values) < self.at_least:
+            return False
+        enough = max(self.absolute, self.relative * abs(values.mean()))
+        return len(values) >= self.at_most or standard_error(values) <= enough
+
+
+def standard_error(values: np.ndarray) -> float:
+    """Of the mean."""
+    return float(values.std(ddof=1) / math.sqrt(len(values))) if len(values) > 1 else math.inf
+
+
+def use_all_cores() -> None:
+    """Makes every core a JAX device of its own; must be called before JAX is first used."""
+    jax.config.update("jax_num_cpu_devices", os.cpu_count() or 1)
+
+
+def batches(measure: Measure, key: jax.Array, worlds: int) -> Iterator[np.ndarray]:
+    """Endless batches of worlds, shared among all local devices; world i has
+    the key `fold_in(key, i)`.
+
+    Args:
+        measure: simulates worlds, `[W]` keys to `[W]` numbers.
+        key: of all worlds.
+        worlds: in a batch, rounded up to a multiple of the number of devices.
+    """
+    devices = jax.local_device_count()
+    each = math.ceil(worlds / devices)
+    run = jax.pmap(
+        lambda first: measure(
+            jax.vmap(lambda i: jax.random.fold_in(key, i))(first + jax.numpy.arange(each))
+        )
+    )
+    start = 0
+    while True:
+        yield np.asarray(run(start + each * np.arange(devices))).ravel()
+        start += each * devices
+
+
+class Table:
+    """A CSV of rows that grows; what it holds already is not measured again."""
+
+    def __init__(self, path: Path, value_name: str) -> None:
+        self._path = path
+        self._header = [value_name if f == "mean" else f for f in Row._fields]
+        self.done = {(row.algorithm, row.agents) for row in read(path)} if path.exists() else set()
+        if not path.exists():
+            self._append(self._header)
+
+    def add(self, row: Row) -> None:
+        """Writes a row."""
+        rounded = (f"{x:.6g}" if isinstance(x, float) else x for x in row)
+        self._append(list(rounded))
+        self.done.add((row.algorithm, row.agents))
+
+    def _append(self, fields: list[Any]) -> None:
+        with self._path.open("a", newline="") as file:
+            csv.writer(file, lineterminator="\n").writerow(fields)
+
+
+def read(path: Path) -> list[Row]:
+    """The rows of a table."""
+    with path.open(newline="") as file:
+        lines = csv.reader(file)
+        next(lines)
+        return [Row(a, int(k), float(m), float(e), int(n), float(s)) for a, k, m, e, n, s in lines]
+
+
+def open_folder(folder: Path, config: Any) -> None:
+    """Makes the sweep's folder and writes its config and where it ran, or checks that it fits.
+
+    Raises:
+        ValueError: a sweep with another config has begun in the folder.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "config.json"
+    given = json.loads(json.dumps(dataclasses.asdict(config), default=str))
+    given.pop("out", None)
+    if path.exists() and json.loads(path.read_text()) != given:
+        raise ValueError(
+            f"{folder} holds a sweep with other settings (config.json); give another --out, or "
+            "remove the folder"
+        )
+    write_json(path, given)
+    write_json(folder / "provenance.json", provenance())
+
+
+class Reporter:
+    """One live line on a terminal; elsewhere a plain line for each row."""
+
+    def __init__(self, cells: int) -> None:
+        self._console = Console(highlight=False)
+        self._progress = Progress(
+            MofNCompleteColumn(),
+            BarColumn(bar_width=8),
+            TextColumn("{task.description}"),
+            TimeElapsedColumn(),
+            console=self._console,
+            disable=not self._console.is_terminal,
+            transient=True,
+        )
+        self._task = self._progress.add_task("", total=cells)
+
+    def __enter__(self) -> "Reporter":
+        self._progress.start()
+        return self
+
+    def show(self, text: str) -> None:
+        """Says what is being done."""
+        self._progress.update(self._task, description=text)
+
+    def row(self, title: str, row: Row) -> None:
+        """Says what has been found."""
+        self._progress.advance(self._task)
+        self._console.print(
+            f"{title:16} {row.algorithm:20} K {row.agents:<5} {row.mean:9.3f} "
+            f"± {row.standard_error:.3f}  {row.instances:5} worlds {row.seconds:6.1f} s",
+            soft_wrap=True,
+        )
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+
+def fill(
+    table: Table,
+    cells: list[tuple[str, int, Measure]],
+    *,
+    title: str,
+    key: jax.Array,
+    precision: Precision,
+    worlds_per_batch: Callable[[int], int],
+    report: Reporter,
+) -> None:
+    """Measures the cells that the table lacks."""
+    for algorithm, agents, measure in cells:
+        if (algorithm, agents) in table.done:
+            continue
+        start = time.perf_counter()
+        values = np.zeros(0)
+        for batch in batches(measure, key, worlds_per_batch(agents)):
+            values = np.append(values, batch)
+            report.show(
+                f"{title} {algorithm} K {agents}: {values.mean():.2f} ± "
+                f"{standard_error(values):.2f}, {len(values)} worlds"
+            )
+            if precision.reached(values):
+                break
+        seconds = time.perf_counter() - start
+        row = Row(
+            algorithm,
+            agents,
+            float(values.mean()),
+            standard_error(values),
+            len(values),
+            seconds,
+        )
+        table.add(row)
+        report.row(title, row)

@@ -1,0 +1,165 @@
+"""Value iteration against the enumeration of all policies."""
+
+import itertools
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from expedition.exploration.planning import MDP, bellman_backup, value_iteration
+
+STATES, ACTIONS = 3, 2
+SEEDS = pytest.mark.parametrize("seed", range(3))
+plan = jax.jit(value_iteration, static_argnames=("sweeps", "discount"))
+
+
+def random_mdp(seed, successors=STATES, states=STATES):
+    """Any successors, in any order; some of an action's may be the same state."""
+    rng = np.random.default_rng(seed)
+    shape = (states, ACTIONS)
+    return MDP(
+        rng.normal(size=shape).astype(np.float32),
+        rng.integers(states, size=(*shape, successors), dtype=np.int32),
+        rng.dirichlet(np.ones(successors), size=shape).astype(np.float32),
+    )
+
+
+def dense(mdp):
+    """The same MDP with all states as successors of each action, float64."""
+    states, actions, _ = mdp.successor.shape
+    probability = np.zeros((states, actions, states))
+    for s, a, b in np.ndindex(mdp.successor.shape):
+        probability[s, a, mdp.successor[s, a, b]] += mdp.probability[s, a, b]
+    successor = np.broadcast_to(np.arange(states, dtype=np.int32), probability.shape)
+    return MDP(np.asarray(mdp.reward, np.float64), successor, probability)
+
+
+def stationary_policies(mdp):
+    """Every choice of an action that the state has, for each state."""
+    return itertools.product(*(np.flatnonzero(np.isfinite(row)) for row in mdp.reward))
+
+
+def value_of_a_plan(mdp, policies, discount):
+    """What every state is worth if one policy after the other is followed, [S]."""
+    states = np.arange(len(mdp.reward))
+    occupancy, value = np.eye(len(states)), np.zeros(len(states))
+    for step, policy in enumerate(policies):
+        value += discount**step * occupancy @ mdp.reward[states, policy]
+        occupancy = occupancy @ mdp.probability[states, policy]
+    return value
+
+
+def best_of_all_plans(mdp, length, discount):
+    """The optimal Q with `length` actions left: each state's best plan for what follows."""
+    plans = itertools.product(list(stationary_policies(mdp)), repeat=length - 1)
+    value = np.max([value_of_a_plan(mdp, list(plan), discount) for plan in plans], axis=0)
+    return mdp.reward + discount * mdp.probability @ value
+
+
+def best_of_all_stationary_policies(mdp, discount):
+    """The optimal Q for ever: each state's best policy, which solves a linear system."""
+    states = np.arange(len(mdp.reward))
+    values = [
+        np.linalg.solve(
+            np.eye(len(states)) - discount * mdp.probability[states, policy],
+            mdp.reward[states, policy],
+        )
+        for policy in map(list, stationary_policies(mdp))
+    ]
+    return mdp.reward + discount * mdp.probability @ np.max(values, axis=0)
+
+
+@pytest.mark.parametrize("discount", [1.0, 0.7])
+@SEEDS
+def test_from_zero_it_finds_the_best_of_all_plans(seed, discount):
+    mdp = random_mdp(seed)
+    for length in (1, 2, 3):
+        expected = best_of_all_plans(dense(mdp), length, discount)
+        planned = plan(mdp, sweeps=length, discount=discount)
+        assert planned.dtype == jnp.float32
+        np.testing.assert_allclose(planned, expected, rtol=1e-5, atol=1e-5)
+
+
+@SEEDS
+def test_with_a_discount_it_finds_the_best_of_all_stationary_policies(seed):
+    mdp = random_mdp(seed)
+    expected = best_of_all_stationary_policies(dense(mdp), 0.6)
+    np.testing.assert_allclose(plan(mdp, sweeps=40, discount=0.6), expected, rtol=1e-5, atol=1e-5)
+    bound = 0.6**3 * np.abs(mdp.reward).max() / 0.4
+    error = np.abs(plan(mdp, sweeps=3, discount=0.6) - expected).max()
+    assert 0.01 * bound < error <= bound
+
+
+@pytest.mark.parametrize("successors", [1, 2])
+def test_few_successors_plan_as_all_states(successors):
+    mdp = random_mdp(3, successors, states=7)
+    like = MDP(
+        *(np.asarray(x, np.int32 if x.dtype == np.int32 else np.float32) for x in dense(mdp))
+    )
+    assert like.successor.shape == (7, ACTIONS, 7)
+    np.testing.assert_allclose(plan(mdp, sweeps=9), plan(like, sweeps=9), rtol=1e-5, atol=1e-5)
+
+
+@SEEDS
+def test_a_missing_action_is_never_chosen(seed):
+    mdp = random_mdp(seed)
+    reward = mdp.reward.copy()
+    best = np.argmax(plan(mdp, sweeps=3)[0])
+    reward[0, best] = -np.inf
+    mdp = mdp._replace(reward=reward)
+    planned = np.asarray(plan(mdp, sweeps=3))
+    assert planned[0, best] == -np.inf
+    is_there = np.isfinite(reward)
+    expected = best_of_all_plans(dense(mdp), 3, 1.0)
+    np.testing.assert_allclose(planned[is_there], expected[is_there], rtol=1e-5, atol=1e-5)
+    forever = np.asarray(plan(mdp, sweeps=40, discount=0.6))
+    expected = best_of_all_stationary_policies(dense(mdp), 0.6)
+    np.testing.assert_allclose(forever[is_there], expected[is_there], rtol=1e-5, atol=1e-5)
+
+
+def test_sweeps_from_the_last_values_continue_them():
+    mdp = random_mdp(0)
+    whole = plan(mdp, sweeps=5, discount=0.9)
+    parts = plan(mdp, sweeps=3, discount=0.9, initial=plan(mdp, sweeps=2, discount=0.9))
+    np.testing.assert_allclose(parts, whole, rtol=1e-6)
+    assert np.abs(whole - plan(mdp, sweeps=3, discount=0.9)).max() > 0.1
+    np.testing.assert_array_equal(plan(mdp, sweeps=0, initial=whole), whole)
+
+
+def test_one_sweep_is_one_backup():
+    mdp, q = random_mdp(1), np.arange(STATES * ACTIONS, dtype=np.float32).reshape(STATES, ACTIONS)
+    expected = dense(mdp).reward + 0.9 * dense(mdp).probability @ q.max(axis=1)
+    np.testing.assert_allclose(bellman_backup(mdp, q, 0.9), expected, rtol=1e-5)
+    np.testing.assert_allclose(plan(mdp, sweeps=1, discount=0.9, initial=q), expected, rtol=1e-5)
+
+
+def test_many_models_are_planned_as_each_alone():
+    models = [random_mdp(seed) for seed in range(3)]
+    stacked = jax.tree.map(lambda *x: np.stack(x), *models)
+    together = jax.jit(jax.vmap(partial(value_iteration, sweeps=4)))(stacked)
+    each = [plan(mdp, sweeps=4) for mdp in models]
+    np.testing.assert_allclose(together, each, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"reward": np.zeros(STATES, np.float32)},
+        {"reward": np.zeros((STATES, ACTIONS + 1), np.float32)},
+        {"reward": np.zeros((STATES + 1, ACTIONS), np.float32)},
+        {"successor": np.zeros((STATES, ACTIONS), np.int32)},
+        {"probability": np.ones((STATES, ACTIONS, 1), np.float32)},
+    ],
+    ids=lambda wrong: f"{next(iter(wrong))}{next(iter(wrong.values())).shape}",
+)
+def test_arrays_that_do_not_fit_are_refused(wrong):
+    with pytest.raises(AssertionError):
+        value_iteration(random_mdp(0)._replace(**wrong), sweeps=1)
+
+
+@pytest.mark.parametrize("shape", [(STATES,), (STATES, 1), (1, ACTIONS)], ids=str)
+def test_values_that_do_not_fit_the_model_are_refused(shape):
+    with pytest.raises(AssertionError):
+        value_iteration(random_mdp(0), sweeps=1, initial=jnp.zeros(shape))
