@@ -9,6 +9,7 @@ import sys
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import Literal, get_args
 
 import jax
 import jax.numpy as jnp
@@ -30,7 +31,10 @@ if not __package__:  # run as a file, not with -m
 from experiments import plots, regret_plots
 from experiments.sweep import Measure, Precision, Reporter, Table, fill, open_folder, use_all_cores
 
-ALGORITHMS = ("concurrent_ucrl", "seed_sampling", "seed_lsvi", "seed_td", "thompson_resampling")
+Algorithm = Literal[
+    "concurrent_ucrl", "seed_sampling", "seed_lsvi", "seed_td", "thompson_resampling"
+]
+ALGORITHMS = get_args(Algorithm)
 
 
 @dataclass(frozen=True)
@@ -87,6 +91,8 @@ class Config:
     """Fixes every random draw."""
     quick: bool = False
     """Three numbers of agents and 64 worlds each: a minute, and rough."""
+    algorithms: tuple[Algorithm, ...] = ALGORITHMS
+    """Which to measure."""
     precision: Precision = field(default_factory=Precision)
     """How well each mean must be known."""
     bipolar: Constants = BIPOLAR
@@ -148,7 +154,7 @@ def run(config: Config) -> None:
         ("bipolar_chain", bipolar_chain(), config.bipolar),
         ("parallel_chains", parallel_chains(), config.parallel),
     )
-    with Reporter(cells=len(ALGORITHMS) * sum(map(len, agents.values()))) as report:
+    with Reporter(cells=len(config.algorithms) * sum(map(len, agents.values()))) as report:
         for name, problem, constants in problems:
             cells: list[tuple[str, int, Measure]] = [
                 (
@@ -163,7 +169,7 @@ def run(config: Config) -> None:
                     ),
                 )
                 for k in agents[name]
-                for algorithm in ALGORITHMS
+                for algorithm in config.algorithms
             ]
             fill(
                 Table(config.out / f"{name}.csv", "mean_regret"),
