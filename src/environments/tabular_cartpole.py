@@ -49,8 +49,8 @@ class TabularCartpole:
 
     The grid is this project's choice, the paper does not give it. The equations are integrated
     by one Runge-Kutta step of order 4 an action, of which the error is below float32's rounding.
-    Semi-implicit Euler would be cheaper, but planning costs far more than either, and a step of
-    0.01 s is long enough for it to be off by 1e-3 radians a second.
+    Semi-implicit Euler would be cheaper, but planning costs far more than either, and each of its
+    steps would be off by up to 6e-3 radians a second.
 
     There is nothing random that agents share, so the world is `()`.
     """

@@ -213,7 +213,7 @@ def _first_sights(
 def _redraw_seen(key: jax.Array, belief: DirichletBelief, weight: jax.Array) -> jax.Array:
     """Replaces the weights `[S A S]` of the (s, a, s') seen by draws from Gamma(α_t).
 
-    Only those: most are never seen, and for them α_0 exponentials cost a fifth.
+    Only those: most are never seen, and an exponential costs a seventh of a gamma variable.
     """
     size = min(_CHUNK, weight.size)
     alpha = belief.alpha.ravel()
@@ -240,7 +240,7 @@ def _gamma(key: jax.Array, alpha: jax.Array, number: jax.Array) -> jax.Array:
     """
     d = alpha - 1 / 3
 
-    def propose(state: tuple[jax.Array, ...]) -> tuple[jax.Array, ...]:
+    def propose(state: tuple[Any, jax.Array, jax.Array]) -> tuple[Any, jax.Array, jax.Array]:
         stream, drawn, is_drawn = state
         x = gaussian(key, stream, number)
         root = jnp.maximum(1 + x / jnp.sqrt(9 * d), 0)

@@ -10,18 +10,23 @@ import jax.numpy as jnp
 class MDP(NamedTuple):
     """S states, A actions, at most B successors of each; a terminal state is absorbing, reward 0.
 
-    Deterministic MDPs have B = 1, dense ones B = S with `successor[s, a] = arange(S)`. An action
-    that a state does not have gets the reward -inf.
+    Deterministic MDPs have B = 1. Dense ones have B = S and no `successor`: place b is state b. An
+    action that a state does not have gets the reward -inf; not in a dense MDP if a state has none.
     """
 
     reward: chex.Array  # [S, A] mean
-    successor: chex.Array  # [S, A, B] int, states
+    successor: chex.Array | None  # [S, A, B] int, states; None: all S, in order
     probability: chex.Array  # [S, A, B], sums to 1 over B
 
 
 def bellman_backup(mdp: MDP, q: chex.Array, discount: float = 1.0) -> chex.Array:
     """Returns `r(s, a) + γ sum_s' p(s' | s, a) max_a' Q(s', a')`, `[S, A]`, for Q `[S, A]`."""
     value = jnp.max(q, axis=-1)
+    if mdp.successor is None:
+        # Ten times as fast as to look up each state's value. The precision is that of float32 also
+        # where products are by default rounded more.
+        after = jnp.matmul(mdp.probability, value, precision="highest")
+        return mdp.reward + discount * after
     # A third of the time on CPU would go to clamping indices that are in bounds.
     after = value.at[mdp.successor].get(mode="promise_in_bounds", wrap_negative_indices=False)
     return mdp.reward + discount * jnp.sum(mdp.probability * after, axis=-1)
@@ -50,9 +55,12 @@ def value_iteration(
     Raises:
         AssertionError: the model's shapes do not fit each other, or `initial` does not fit it.
     """
-    chex.assert_rank([mdp.reward, mdp.successor, mdp.probability], [2, 3, 3])
-    chex.assert_equal_shape([mdp.successor, mdp.probability])
-    chex.assert_equal_shape_prefix([mdp.reward, mdp.successor], 2)
+    chex.assert_rank([mdp.reward, mdp.probability], [2, 3])
+    chex.assert_equal_shape_prefix([mdp.reward, mdp.probability], 2)
+    if mdp.successor is None:
+        chex.assert_axis_dimension(mdp.probability, 2, len(mdp.reward))
+    else:
+        chex.assert_equal_shape([mdp.successor, mdp.probability])
     q = jnp.zeros_like(mdp.reward) if initial is None else initial
     chex.assert_equal_shape([q, mdp.reward])
 

@@ -64,7 +64,7 @@ class _World(NamedTuple):
     """All that stays as it is while the agents act."""
 
     world: Any
-    order: jax.Array  # [E] int32, whose clock ticks; K after the horizon
+    order: jax.Array  # [E] int32, whose clock ticks; K, nobody's, after the horizon
     act_key: jax.Array
 
 
@@ -121,17 +121,14 @@ def simulate(
         agents = _Agents(environments, timesteps, actor_state, nothing, nothing.astype(jnp.int32))
         if clock == "poisson":
             order = poisson_order(clock_key, num_agents, horizon, problem.max_steps)
+            order = jnp.pad(order, (0, _LOOK_AHEAD), constant_values=num_agents)
         else:
             order = jnp.arange(int(horizon))  # of instants
         return _World(world, order, act_key), _Progress(jnp.int32(0), agent.init(agent_key), agents)
 
     def poisson_instant(world: _World, progress: _Progress) -> _Progress:
         ended = progress.agents.timestep.step_type == LAST
-        ahead = jax.lax.dynamic_slice_in_dim(
-            jnp.pad(world.order, (0, _LOOK_AHEAD), constant_values=num_agents),
-            progress.tick,
-            _LOOK_AHEAD,
-        )
+        ahead = jax.lax.dynamic_slice_in_dim(world.order, progress.tick, _LOOK_AHEAD)
         acts = ~ended.at[ahead].get(mode="fill", fill_value=True)
         skipped = jnp.where(acts.any(), jnp.argmax(acts), _LOOK_AHEAD - 1)
         who = ahead[skipped][None]  # K, out of bounds, if nobody acts

@@ -140,6 +140,7 @@ def test_what_one_agent_reveals_all_agents_hold_and_nothing_else_of_theirs_chang
 def test_an_end_of_the_bipolar_chain_reveals_both():
     graph = bipolar_chain(6, magnitude=MAGNITUDE).graph
     beliefs = graph_beliefs(graph)
+    update, sampled = jax.jit(beliefs.update), jax.jit(beliefs.sampled)
     for theta in (-MAGNITUDE, MAGNITUDE):
         for vertex, action, sign in ((1, 0, -1), (4, 1, 1)):
             data = Transitions(
@@ -147,9 +148,9 @@ def test_an_end_of_the_bipolar_chain_reveals_both():
                 np.float32([sign * theta]),
                 *(np.array([x]) for x in (0, 0, True)),
             )
-            belief = beliefs.update(beliefs.init(KEY, 3), data)
+            belief = update(beliefs.init(KEY, 3), data)
             for agent in range(4):
-                reward = beliefs.sampled(belief, agent).reward
+                reward = sampled(belief, agent).reward
                 assert (reward[1, 0], reward[4, 1]) == (-theta, theta)
 
 

@@ -283,6 +283,15 @@ def test_fresh_samples_are_of_the_posterior_where_much_is_seen():
     assert scipy.stats.kstest(pvalues, "uniform").pvalue > 1e-3
 
 
+def test_fresh_samples_are_exact():
+    """So many that two in a hundred of another law would show."""
+    beliefs = dirichlet_beliefs(2, 1)
+    belief = beliefs.init(jax.random.key(0), 1)
+    once = Transitions(*(np.array([x]) for x in (0, 0, 0.0, 1.0, 0, True)))
+    samples = fresh(beliefs, beliefs.update(belief, once), 500_000).probability[:, 0, 0, 0]
+    assert scipy.stats.kstest(samples, scipy.stats.beta(2, 1).cdf).pvalue > 1e-3
+
+
 def test_fresh_samples_are_independent_over_cells():
     beliefs, belief = believed(2)
     samples = fresh(beliefs, belief, AGENTS)

@@ -32,8 +32,14 @@ def dense(mdp):
     probability = np.zeros((states, actions, states))
     for s, a, b in np.ndindex(mdp.successor.shape):
         probability[s, a, mdp.successor[s, a, b]] += mdp.probability[s, a, b]
-    successor = np.broadcast_to(np.arange(states, dtype=np.int32), probability.shape)
-    return MDP(np.asarray(mdp.reward, np.float64), successor, probability)
+    return MDP(np.asarray(mdp.reward, np.float64), None, probability)
+
+
+def forms(mdp):
+    """The same MDP with few successors, with all states as successors, and with none named."""
+    probability = dense(mdp).probability.astype(np.float32)
+    every = np.broadcast_to(np.arange(len(probability), dtype=np.int32), probability.shape)
+    return mdp, MDP(mdp.reward, every, probability), MDP(mdp.reward, None, probability)
 
 
 def stationary_policies(mdp):
@@ -94,12 +100,12 @@ def test_with_a_discount_it_finds_the_best_of_all_stationary_policies(seed):
 
 @pytest.mark.parametrize("successors", [1, 2])
 def test_few_successors_plan_as_all_states(successors):
-    mdp = random_mdp(3, successors, states=7)
-    like = MDP(
-        *(np.asarray(x, np.int32 if x.dtype == np.int32 else np.float32) for x in dense(mdp))
+    few, every, unnamed = (
+        plan(form, sweeps=9, discount=0.9) for form in forms(random_mdp(3, successors, states=7))
     )
-    assert like.successor.shape == (7, ACTIONS, 7)
-    np.testing.assert_allclose(plan(mdp, sweeps=9), plan(like, sweeps=9), rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(few, every, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(few, unnamed, rtol=1e-5, atol=1e-5)
+    assert np.ptp(few) > 1
 
 
 @SEEDS
@@ -108,15 +114,18 @@ def test_a_missing_action_is_never_chosen(seed):
     reward = mdp.reward.copy()
     best = np.argmax(plan(mdp, sweeps=3)[0])
     reward[0, best] = -np.inf
-    mdp = mdp._replace(reward=reward)
-    planned = np.asarray(plan(mdp, sweeps=3))
-    assert planned[0, best] == -np.inf
     is_there = np.isfinite(reward)
-    expected = best_of_all_plans(dense(mdp), 3, 1.0)
-    np.testing.assert_allclose(planned[is_there], expected[is_there], rtol=1e-5, atol=1e-5)
-    forever = np.asarray(plan(mdp, sweeps=40, discount=0.6))
-    expected = best_of_all_stationary_policies(dense(mdp), 0.6)
-    np.testing.assert_allclose(forever[is_there], expected[is_there], rtol=1e-5, atol=1e-5)
+    mdp = mdp._replace(reward=reward)
+    of_plans = best_of_all_plans(dense(mdp), 3, 1.0)
+    of_policies = best_of_all_stationary_policies(dense(mdp), 0.6)
+    for form in (forms(mdp)[0], forms(mdp)[2]):
+        for expected, options in (
+            (of_plans, {"sweeps": 3}),
+            (of_policies, {"sweeps": 40, "discount": 0.6}),
+        ):
+            planned = np.asarray(plan(form, **options))
+            assert planned[0, best] == -np.inf
+            np.testing.assert_allclose(planned[is_there], expected[is_there], rtol=1e-5, atol=1e-5)
 
 
 def test_sweeps_from_the_last_values_continue_them():
@@ -136,11 +145,12 @@ def test_one_sweep_is_one_backup():
 
 
 def test_many_models_are_planned_as_each_alone():
-    models = [random_mdp(seed) for seed in range(3)]
-    stacked = jax.tree.map(lambda *x: np.stack(x), *models)
-    together = jax.jit(jax.vmap(partial(value_iteration, sweeps=4)))(stacked)
-    each = [plan(mdp, sweeps=4) for mdp in models]
-    np.testing.assert_allclose(together, each, rtol=1e-6, atol=1e-6)
+    every_form = zip(*(forms(random_mdp(seed)) for seed in range(3)), strict=True)
+    for models in every_form:
+        stacked = jax.tree.map(lambda *x: np.stack(x), *models)
+        together = jax.jit(jax.vmap(partial(value_iteration, sweeps=4)))(stacked)
+        each = [plan(mdp, sweeps=4) for mdp in models]
+        np.testing.assert_allclose(together, each, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -151,8 +161,11 @@ def test_many_models_are_planned_as_each_alone():
         {"reward": np.zeros((STATES + 1, ACTIONS), np.float32)},
         {"successor": np.zeros((STATES, ACTIONS), np.int32)},
         {"probability": np.ones((STATES, ACTIONS, 1), np.float32)},
+        {"probability": np.ones((STATES, ACTIONS, STATES + 1), np.float32), "successor": None},
+        {"probability": np.ones((STATES, ACTIONS), np.float32), "successor": None},
+        {"probability": np.ones((STATES, 1, STATES), np.float32), "successor": None},
     ],
-    ids=lambda wrong: f"{next(iter(wrong))}{next(iter(wrong.values())).shape}",
+    ids=lambda wrong: f"{'-'.join(wrong)}{next(iter(wrong.values())).shape}",
 )
 def test_arrays_that_do_not_fit_are_refused(wrong):
     with pytest.raises(AssertionError):
