@@ -74,10 +74,10 @@ PARALLEL = Constants(
     horizon=100,
     sweeps=4,
     lsvi_horizon=4,
-    td_steps=5,
+    td_steps=12,
     td_learning_rate=0.5,
-    prior_variance=1.0,
-    noise_variance=0.01,
+    prior_variance=0.1,
+    noise_variance=0.001,
 )
 
 

@@ -1,6 +1,7 @@
 """Pictures and the comparison of regret sweeps, from their tables alone."""
 
 from pathlib import Path
+from typing import Any
 
 from experiments import plots
 from experiments.sweep import Row, read
@@ -23,7 +24,11 @@ def published(name: str) -> dict[tuple[str, int], float]:
 
 
 def comparison(folder: Path) -> str:
-    """A line for each published value: ours, the ratio, and whether it is met."""
+    """A line for each published value: ours, the ratio, and whether it is met.
+
+    The last number is the difference in standard errors of a sample of 100 worlds, as large as the
+    paper's may have been (see docs/figures.md).
+    """
     lines = []
     for name in PROBLEMS:
         path = folder / f"{name}.csv"
@@ -38,10 +43,12 @@ def comparison(folder: Path) -> str:
         )
         for row, is_met in zip(rows, met, strict=True):
             value = theirs[row.algorithm, row.agents]
+            sample_error = row.standard_error * (row.instances / 100) ** 0.5
             lines.append(
                 f"  {plots.LABELS[row.algorithm]:20} K {row.agents:<5} {row.mean:7.2f} "
                 f"± {row.standard_error:5.2f}  published {value:6.2f}  "
-                f"ratio {row.mean / value:4.2f}{'' if is_met else '  not met'}"
+                f"ratio {row.mean / value:4.2f}  {(row.mean - value) / sample_error:+5.1f}σ"
+                f"{'' if is_met else '  not met'}"
             )
     return "\n".join(lines)
 
@@ -78,6 +85,7 @@ def _curves(folder: Path, name: str) -> Path:
         axes.plot(*zip(*points, strict=True), color=f"C{i}", linestyle=":", marker="x", alpha=0.7)
     axes.plot([], [], color="grey", linestyle=":", marker="x", label="published (digitised)")
     axes.set_xscale("log")
+    _plain(axes.xaxis)
     axes.set_ylim(bottom=0)
     plots.finish(axes, "agents K", "mean regret per agent (±2 s.e.)", PROBLEMS[name])
     return plots.save(figure, folder / f"{name}.png")
@@ -98,5 +106,15 @@ def _slopes(folder: Path, names: list[str]) -> Path:
         axes.plot([first, last], ends, color="black", linestyle="--", label="1/√K")
         axes.set_xscale("log")
         axes.set_yscale("log")
+        _plain(axes.xaxis)
+        _plain(axes.yaxis)
         plots.finish(axes, "agents K", "mean regret per agent", PROBLEMS[name])
     return plots.save(figure, folder / "slopes.png")
+
+
+def _plain(axis: Any) -> None:
+    """1, 10, 100 rather than powers of ten."""
+    from matplotlib.ticker import NullFormatter, StrMethodFormatter
+
+    axis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    axis.set_minor_formatter(NullFormatter())
