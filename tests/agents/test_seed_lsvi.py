@@ -8,8 +8,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import regression_oracle as oracle
 
+import regression_oracle as oracle
 from expedition.agents.agent import Trajectory
 from expedition.agents.seed_lsvi import seed_lsvi
 from expedition.environments.chains import bipolar_chain

@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import regression_oracle as oracle
 
+import regression_oracle as oracle
 from expedition.agents.agent import Trajectory
 from expedition.agents.seed_td import linear_seed_td
 from expedition.environments.interface import LAST, MID

@@ -6,9 +6,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import regression_oracle as oracle
 import scipy.stats
 
+import regression_oracle as oracle
 from expedition.exploration.regression import (
     RegressionConfig,
     linear_regression,

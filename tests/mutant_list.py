@@ -1,0 +1,260 @@
+"""The deliberate mistakes that `mutants.py` makes."""
+
+from typing import NamedTuple
+
+DEFINITION = "tests/losses/test_vtrace_definition.py"
+BOUNDARIES = "tests/losses/test_vtrace_boundaries.py"
+ACTOR_CRITIC = "tests/losses/test_actor_critic.py"
+POLICY_GRADIENT = "tests/losses/test_policy_gradient.py"
+AGENT = "tests/agents/test_impala.py"
+EXACT_ZERO = "tests/runtime/test_exact_zero.py"
+SEEDS = "tests/exploration/test_seeds.py"
+REPLAY = "tests/exploration/test_replay.py"
+DIRICHLET = "tests/exploration/test_dirichlet.py"
+CARTPOLE = "tests/environments/test_environments_tabular_cartpole.py"
+
+
+class Mutant(NamedTuple):
+    """One mistake and the tests that must catch it."""
+
+    name: str
+    file: str  # relative to src/
+    old: str  # occurs exactly once in the file
+    new: str
+    tests: tuple[str, ...]  # pytest node ids
+
+
+MUTANTS = [
+    Mutant(
+        "behaviour and target policy swapped",
+        "losses/impala.py",
+        "log_prob_tm1 - behaviour_log_prob_tm1,",
+        "behaviour_log_prob_tm1 - log_prob_tm1,",
+        (f"{ACTOR_CRITIC}::test_impala_equals_its_closed_form",),
+    ),
+    Mutant(
+        "last step dropped",
+        "losses/vtrace.py",
+        "delta_t = rho_tm1 * (r_t + discount_t * v_t - value)",
+        "delta_t = (rho_tm1 * (r_t + discount_t * v_t - value)).at[-1].set(0)",
+        (DEFINITION,),
+    ),
+    Mutant(
+        "bootstrap doubled in the advantages",
+        "losses/vtrace.py",
+        "jnp.zeros_like(acc_tm1[:1])",
+        "v_t[-1:]",
+        (DEFINITION,),
+    ),
+    Mutant(
+        "bootstrap doubled in the returns",
+        "losses/policy_gradient.py",
+        "r_t + discount_t * (1 - continuation_t) * v_t",
+        "r_t + discount_t * (1 - continuation_t) * 2 * v_t",
+        (f"{POLICY_GRADIENT}::test_return_equals_its_definition",),
+    ),
+    Mutant(
+        "recurrence starts from the last row instead of zero",
+        "losses/recurrence.py",
+        "jnp.zeros_like(x[0])",
+        "x[-1]",
+        (DEFINITION,),
+    ),
+    Mutant(
+        "c in place of rho",
+        "losses/vtrace.py",
+        "delta_t = rho_tm1 *",
+        "delta_t = c_tm1 *",
+        (DEFINITION,),
+    ),
+    Mutant(
+        "rho not clipped",
+        "losses/vtrace.py",
+        "rho_tm1 = _clipped_ratio(log_rho_tm1, rho_bar)",
+        "rho_tm1 = jnp.exp(log_rho_tm1)",
+        (DEFINITION,),
+    ),
+    Mutant(
+        "advantages clipped at rho_bar",
+        "losses/vtrace.py",
+        "_clipped_ratio(log_rho_tm1, rho_bar_pg)",
+        "_clipped_ratio(log_rho_tm1, rho_bar)",
+        (DEFINITION,),
+    ),
+    Mutant(
+        "lambda ignored",
+        "losses/vtrace.py",
+        "c_tm1 = lambda_ * ",
+        "c_tm1 = ",
+        (DEFINITION,),
+    ),
+    Mutant(
+        "targets leak over a truncation",
+        "losses/vtrace.py",
+        "_clipped_ratio(log_rho_tm1, c_bar) * continuation_t",
+        "_clipped_ratio(log_rho_tm1, c_bar)",
+        (BOUNDARIES,),
+    ),
+    Mutant(
+        "advantages leak over a truncation",
+        "losses/vtrace.py",
+        "jnp.where(discount_t * continuation_t == 0, 0, acc_t)  # a selection also stops NaN\n"
+        "    corrected_v_t = v_t + continuation_t * acc_t",
+        "jnp.where(discount_t == 0, 0, acc_t)\n    corrected_v_t = v_t + acc_t",
+        (BOUNDARIES,),
+    ),
+    Mutant(
+        "returns leak over a truncation",
+        "losses/policy_gradient.py",
+        "discount_t * continuation_t)\n",
+        "discount_t)\n",
+        (f"{POLICY_GRADIENT}::test_return_equals_its_definition",),
+    ),
+    Mutant(
+        "advantage from the uncorrected value",
+        "losses/vtrace.py",
+        "discount_t * corrected_v_t",
+        "discount_t * v_t",
+        (DEFINITION,),
+    ),
+    Mutant(
+        "entropy penalised",
+        "losses/actor_critic.py",
+        "* value - entropy_cost * entropy",
+        "* value + entropy_cost * entropy",
+        (f"{ACTOR_CRITIC}::test_a_step_on_the_entropy_term_raises_entropy",),
+    ),
+    Mutant(
+        "policy gradient descends",
+        "losses/policy_gradient.py",
+        "return -log_prob *",
+        "return log_prob *",
+        (f"{ACTOR_CRITIC}::test_a_step_on_the_policy_term_follows_the_reward",),
+    ),
+    Mutant(
+        "gradient through the value target",
+        "losses/actor_critic.py",
+        "jax.lax.stop_gradient(target) - value",
+        "target - value",
+        (f"{POLICY_GRADIENT}::test_value_loss",),
+    ),
+    Mutant(
+        "mean over the rows that are not masked",
+        "losses/rows.py",
+        "total / loss.size",
+        "total / jnp.sum(weight)",
+        (f"{ACTOR_CRITIC}::test_mean_of_shards_is_the_mean_of_the_batch",),
+    ),
+    Mutant(
+        "agent swaps behaviour and target policy",
+        "agents/impala.py",
+        "            log_prob,\n            batch.extras.log_prob,",
+        "            batch.extras.log_prob,\n            log_prob,",
+        (f"{AGENT}::test_the_update_minimises_the_loss_of_the_definition",),
+    ),
+    Mutant(
+        "agent lets traces run across episodes",
+        "agents/impala.py",
+        "continuation_t=batch.continues.astype(reward.dtype)",
+        "continuation_t=None",
+        (f"{AGENT}::test_the_update_minimises_the_loss_of_the_definition",),
+    ),
+    Mutant(
+        "agent learns from rows that restart an episode",
+        "agents/impala.py",
+        "weight_tm1=batch.is_transition.astype(reward.dtype)",
+        "weight_tm1=None",
+        (f"{AGENT}::test_the_row_that_restarts_an_episode_changes_nothing",),
+    ),
+    Mutant(
+        "agent takes a truncation for a termination",
+        "agents/impala.py",
+        "config.discount * batch.discount,",
+        "config.discount * batch.discount * batch.continues,",
+        (f"{AGENT}::test_the_update_minimises_the_loss_of_the_definition",),
+    ),
+    Mutant(
+        "sums over devices averaged",
+        "agents/impala.py",
+        'jax.lax.psum if config.reduction == "sum" else jax.lax.pmean',
+        "jax.lax.pmean",
+        ("tests/runtime/test_learner_devices.py::test_update_is_the_same_on_1_2_4_and_8_devices",),
+    ),
+    Mutant(
+        "actor records what an action caused a step late",
+        "runtime/actor.py",
+        "self._record(trajectory, t, action, extras, timestep)",
+        "self._record(trajectory, t, action, extras, self._timestep)",
+        (f"{EXACT_ZERO}::test_the_batch_that_is_shifted_is_exact",),
+    ),
+    Mutant(
+        "recurrent state carried into the next episode",
+        "networks/cores.py",
+        "jnp.where(reset[:, None], 0.0, s)",
+        "s",
+        ("tests/runtime/test_recurrent_replay.py", "tests/networks/test_networks_cores.py"),
+    ),
+    Mutant(
+        "a seed's agent ignored",
+        "exploration/seeds.py",
+        "*_integers(agent=agent, number=number))[0]",
+        "*_integers(agent=agent * 0, number=number))[0]",
+        (f"{SEEDS}::test_draws_are_uncorrelated",),
+    ),
+    Mutant(
+        "a seed's number ignored",
+        "exploration/seeds.py",
+        "*_integers(agent=agent, number=number))[0]",
+        "*_integers(agent=agent, number=number * 0))[0]",
+        (f"{SEEDS}::test_draws_are_uncorrelated",),
+    ),
+    Mutant(
+        "variance of the seeds squared",
+        "exploration/seeds.py",
+        "math.sqrt(2) * jax.lax.erf_inv",
+        "2 * jax.lax.erf_inv",
+        (f"{SEEDS}::test_laws",),
+    ),
+    Mutant(
+        "the ring holds one cycle only",
+        "exploration/replay.py",
+        "% rows, rows)",
+        "% replay.capacity, rows)",
+        (f"{REPLAY}::test_the_ring_holds_the_newest_data_of_two_cycles",),
+    ),
+    Mutant(
+        "agents share their transition seeds",
+        "exploration/dirichlet.py",
+        "agent = jnp.arange(num_agents)[:, None]",
+        "agent = jnp.zeros((num_agents, 1), jnp.int32)",
+        (f"{DIRICHLET}::test_seeds_sample_the_dirichlet_posterior",),
+    ),
+    Mutant(
+        "a datum's exponential has the number of its row",
+        "exploration/dirichlet.py",
+        "number = jnp.maximum(old.size + jnp.cumsum(new.is_valid, dtype=jnp.int32) - 1, 0)",
+        "number = jnp.arange(len(new.is_valid))",
+        (f"{DIRICHLET}::test_batching_means_nothing",),
+    ),
+    Mutant(
+        "standard deviation of the rewards squared",
+        "exploration/dirichlet.py",
+        "reward = mu + sigma * zeta",
+        "reward = mu + sigma**2 * zeta",
+        (f"{DIRICHLET}::test_seeds_sample_the_gaussian_posterior_of_rewards",),
+    ),
+    Mutant(
+        "gamma variables without rejection",
+        "exploration/dirichlet.py",
+        "return stream + 2, jnp.where(is_drawn, drawn, d * cube), is_drawn | accepts",
+        "return stream + 2, d * cube, is_drawn | True",
+        (f"{DIRICHLET}::test_fresh_samples_are_exact",),
+    ),
+    Mutant(
+        "centrifugal push with the whole length",
+        "environments/tabular_cartpole.py",
+        "self.pole_mass * half * velocity**2",
+        "self.pole_mass * self.length * velocity**2",
+        (f"{CARTPOLE}::test_a_step_is_that_of_the_coupled_equations",),
+    ),
+]
