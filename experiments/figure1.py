@@ -14,7 +14,6 @@ from functools import partial
 from pathlib import Path
 
 import jax
-import tyro
 
 from expedition.agents import TabularConfig, tabular
 from expedition.environments import TabularCartpole
@@ -30,10 +29,10 @@ from experiments.sweep import (
     Precision,
     Reporter,
     Table,
+    command,
     fill,
     open_folder,
     read,
-    use_all_cores,
 )
 
 STRATEGIES = ("seed_sampling", "concurrent_ucrl", "psrl", "thompson_resampling")
@@ -54,7 +53,7 @@ class Config:
     """Numbers of agents K."""
     worlds: int = 24
     """Random instances of each point."""
-    thompson_worlds: int = 8
+    thompson_worlds: int = 4
     """The same of Thompson resampling, which plans ten times as long as the others."""
     steps: int = 3000
     """Actions of each agent, of 0.01 s."""
@@ -62,14 +61,23 @@ class Config:
     """Cells of the angle around the circle."""
     velocity_cells: int = 7
     """Cells of the angular velocity between -2 pi and 2 pi."""
-    discount: float = 0.95
-    """Discount gamma per action that agents plan with."""
+    discount: float = 0.97
+    """Discount gamma per action, of the agents, of the evaluation and of the true MDP's policy."""
     beta: float = 2.0
     """Optimism of concurrent UCRL in standard deviations."""
-    thompson_sweeps: int = 60
+    thompson_sweeps: int = 100
     """Sweeps of value iteration in each fresh sample; the others sweep once, from their last."""
     starts: int = 20
     """Episodes of the evaluation agent in each world."""
+
+    def __post_init__(self) -> None:
+        counts = (*self.agents, self.worlds, self.thompson_worlds, self.steps, self.starts)
+        if min(counts) < 1 or not 0 <= self.discount < 1:
+            raise ValueError(
+                f"agents {self.agents}, worlds {self.worlds} and {self.thompson_worlds}, steps "
+                f"{self.steps}, starts {self.starts} and discount {self.discount} were given; "
+                "expected at least 1 of each, and a discount in [0, 1)"
+            )
 
 
 def final_reward(
@@ -86,22 +94,22 @@ def final_reward(
     )
     beliefs = dirichlet_beliefs(problem.num_states, 3)
     agent = tabular(settings, beliefs, num_agents)
-    # Eight standard deviations longer than all but never an agent needs for its actions.
+    # An agent whose clock is eight standard deviations late would miss its last actions.
     horizon = problem.max_steps + 8 * math.sqrt(problem.max_steps)
     outcome = simulate(agent, problem, keys, num_agents=num_agents, horizon=horizon)
 
     def evaluate(belief: object, key: jax.Array) -> jax.Array:
         q = value_iteration(beliefs.mean(belief), sweeps=500, discount=config.discount)
-        starts = jax.random.split(jax.random.fold_in(key, 1), config.starts)
+        starts = jax.random.split(named_key(key, "evaluation"), config.starts)
         return problem.greedy_returns(q, starts).mean()
 
     return jax.vmap(evaluate)(outcome.state.params.belief, keys)
 
 
 def optimal_reward(config: Config) -> float:
-    """The mean return of the best policy of the true discretised MDP."""
+    """The mean return of a policy that is optimal in the true discretised MDP."""
     problem = make_problem(config)
-    q = value_iteration(problem.true_mdp(), sweeps=2000, discount=0.99)
+    q = value_iteration(problem.true_mdp(), sweeps=2000, discount=config.discount)
     starts = jax.random.split(jax.random.key(config.seed), 10 * config.starts)
     return float(problem.greedy_returns(q, starts).mean())
 
@@ -146,7 +154,7 @@ def run(config: Config) -> None:
 
 def draw(folder: Path) -> list[Path]:
     """Draws the table's curves, and the best that the discretised MDP's policies can do."""
-    if not (folder / TABLE).exists():
+    if not (folder / TABLE).exists() or not read(folder / TABLE):
         return []
     from matplotlib.figure import Figure  # no pyplot: nothing global, no screen needed
 
@@ -167,7 +175,7 @@ def draw(folder: Path) -> list[Path]:
     if (folder / "optimum.txt").exists():
         best = float((folder / "optimum.txt").read_text())
         axes.axhline(
-            best, color="black", linestyle="--", label="optimum of the true discretised MDP"
+            best, color="black", linestyle="--", label="planned in the true discretised MDP"
         )
     axes.set_xscale("log")
     plots.finish(axes, "agents K", "reward of a greedy agent (±2 s.e.)", "tabular cart-pole")
@@ -176,9 +184,7 @@ def draw(folder: Path) -> list[Path]:
 
 def main() -> None:
     """Parses the flags, uses all cores, runs."""
-    config = tyro.cli(Config, description=__doc__)
-    use_all_cores()
-    run(config)
+    command(Config, run, __doc__)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,6 @@ from typing import Literal, get_args
 
 import jax
 import jax.numpy as jnp
-import tyro
 
 from expedition.agents import Agent, TabularConfig, linear_seed_td, seed_lsvi, tabular
 from expedition.environments import GraphProblem, bipolar_chain, parallel_chains
@@ -29,7 +28,7 @@ if not __package__:  # run as a file, not with -m
     sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from experiments import plots, regret_plots
-from experiments.sweep import Measure, Precision, Reporter, Table, fill, open_folder, use_all_cores
+from experiments.sweep import Measure, Precision, Reporter, Table, command, fill, open_folder
 
 Algorithm = Literal[
     "concurrent_ucrl", "seed_sampling", "seed_lsvi", "seed_td", "thompson_resampling"
@@ -59,6 +58,10 @@ class Constants:
     """Discount gamma."""
     beta: float = 2.0
     """Optimism of concurrent UCRL in standard deviations."""
+
+    def __post_init__(self) -> None:
+        if self.horizon <= 0:
+            raise ValueError(f"horizon is {self.horizon}; expected a positive number")
 
 
 BIPOLAR = Constants(
@@ -144,39 +147,35 @@ def mean_regret(
     return jax.vmap(optimum)(outcome.world) - jnp.mean(outcome.returns, axis=1)
 
 
+def _cells(name: str, agents: tuple[int, ...], config: Config) -> list[tuple[str, int, Measure]]:
+    problem, constants = {
+        "bipolar_chain": (bipolar_chain(), config.bipolar),
+        "parallel_chains": (parallel_chains(), config.parallel),
+    }[name]
+
+    def measure(algorithm: str, k: int) -> Measure:
+        agent = make_agent(algorithm, problem, constants, k)
+        return partial(mean_regret, agent, problem, k, constants.horizon)
+
+    return [
+        (algorithm, k, measure(algorithm, k)) for k in agents for algorithm in config.algorithms
+    ]
+
+
 def run(config: Config) -> None:
     """Measures what is missing, then draws."""
     plots.require()
-    open_folder(config.out, config)
     agents = QUICK_AGENTS if config.quick else AGENTS
-    precision = QUICK_PRECISION if config.quick else config.precision
-    problems = (
-        ("bipolar_chain", bipolar_chain(), config.bipolar),
-        ("parallel_chains", parallel_chains(), config.parallel),
-    )
-    with Reporter(cells=len(config.algorithms) * sum(map(len, agents.values()))) as report:
-        for name, problem, constants in problems:
-            cells: list[tuple[str, int, Measure]] = [
-                (
-                    algorithm,
-                    k,
-                    partial(
-                        mean_regret,
-                        make_agent(algorithm, problem, constants, k),
-                        problem,
-                        k,
-                        constants.horizon,
-                    ),
-                )
-                for k in agents[name]
-                for algorithm in config.algorithms
-            ]
+    sweeps = {name: _cells(name, agents[name], config) for name in agents}
+    open_folder(config.out, config)
+    with Reporter(cells=sum(map(len, sweeps.values()))) as report:
+        for name, cells in sweeps.items():
             fill(
                 Table(config.out / f"{name}.csv", "mean_regret"),
                 cells,
                 title=name,
                 key=named_key(jax.random.key(config.seed), name),
-                precision=precision,
+                precision=QUICK_PRECISION if config.quick else config.precision,
                 worlds_per_batch=lambda k: 64 if config.quick else max(128, min(1024, 4096 // k)),
                 report=report,
             )
@@ -187,9 +186,7 @@ def run(config: Config) -> None:
 
 def main() -> None:
     """Parses the flags, uses all cores, runs."""
-    config = tyro.cli(Config, description=__doc__)
-    use_all_cores()
-    run(config)
+    command(Config, run, __doc__)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """Pictures and the comparison of regret sweeps, from their tables alone."""
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ PROBLEMS = {"bipolar_chain": "bipolar chain", "parallel_chains": "parallel chain
 
 def draw(folder: Path) -> list[Path]:
     """Draws each table's curves beside the published ones, and all of them on log axes."""
-    found = [name for name in PROBLEMS if (folder / f"{name}.csv").exists()]
+    found = [name for name in PROBLEMS if _rows(folder, name)]
     return [_curves(folder, name) for name in found] + ([_slopes(folder, found)] if found else [])
 
 
@@ -26,16 +27,13 @@ def published(name: str) -> dict[tuple[str, int], float]:
 def comparison(folder: Path) -> str:
     """A line for each published value: ours, the ratio, and whether it is met.
 
-    The last number is the difference in standard errors of a sample of 100 worlds, as large as the
-    paper's may have been (see docs/figures.md).
+    The last number is the difference in standard deviations: of our mean, of the mean of 100
+    worlds, as many as the paper's may have been (see docs/figures.md), and of the digitisation.
     """
     lines = []
     for name in PROBLEMS:
-        path = folder / f"{name}.csv"
-        if not path.exists():
-            continue
         theirs = published(name)
-        rows = [row for row in read(path) if (row.algorithm, row.agents) in theirs]
+        rows = [row for row in _rows(folder, name) if (row.algorithm, row.agents) in theirs]
         met = [_is_met(row, theirs[row.algorithm, row.agents]) for row in rows]
         lines.append(
             f"{PROBLEMS[name]}: {sum(met)} of {len(met)} published values met "
@@ -43,14 +41,20 @@ def comparison(folder: Path) -> str:
         )
         for row, is_met in zip(rows, met, strict=True):
             value = theirs[row.algorithm, row.agents]
-            sample_error = row.standard_error * (row.instances / 100) ** 0.5
+            errors = (row.standard_error, row.standard_error * (row.instances / 100) ** 0.5)
+            error = math.hypot(*errors, 0.03 * value)
             lines.append(
                 f"  {plots.LABELS[row.algorithm]:20} K {row.agents:<5} {row.mean:7.2f} "
                 f"± {row.standard_error:5.2f}  published {value:6.2f}  "
-                f"ratio {row.mean / value:4.2f}  {(row.mean - value) / sample_error:+5.1f}σ"
+                f"ratio {row.mean / value:4.2f}  {(row.mean - value) / error:+5.1f}σ"
                 f"{'' if is_met else '  not met'}"
             )
     return "\n".join(lines)
+
+
+def _rows(folder: Path, name: str) -> list[Row]:
+    path = folder / f"{name}.csv"
+    return read(path) if path.exists() else []
 
 
 def _is_met(row: Row, value: float) -> bool:
@@ -71,7 +75,7 @@ def _curves(folder: Path, name: str) -> Path:
     figure = Figure(figsize=(7, 4.5), layout="constrained")
     axes = figure.add_subplot()
     theirs = published(name)
-    for i, (algorithm, rows) in enumerate(_by_algorithm(read(folder / f"{name}.csv")).items()):
+    for i, (algorithm, rows) in enumerate(_by_algorithm(_rows(folder, name)).items()):
         axes.errorbar(
             [row.agents for row in rows],
             [row.mean for row in rows],
@@ -96,7 +100,7 @@ def _slopes(folder: Path, names: list[str]) -> Path:
 
     figure = Figure(figsize=(10, 4.5), layout="constrained")
     for axes, name in zip(figure.subplots(1, len(names), squeeze=False)[0], names, strict=True):
-        groups = _by_algorithm(read(folder / f"{name}.csv"))
+        groups = _by_algorithm(_rows(folder, name))
         for i, (algorithm, rows) in enumerate(groups.items()):
             x, y = [row.agents for row in rows], [row.mean for row in rows]
             axes.plot(x, y, color=f"C{i}", marker=".", label=plots.LABELS[algorithm])

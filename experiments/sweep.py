@@ -10,14 +10,17 @@ import dataclasses
 import json
 import math
 import os
+import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
+import tyro
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -61,6 +64,24 @@ class Precision:
 def standard_error(values: np.ndarray) -> float:
     """Of the mean."""
     return float(values.std(ddof=1) / math.sqrt(len(values))) if len(values) > 1 else math.inf
+
+
+def command(config: type[Any], run: Callable[[Any], None], description: str | None) -> None:
+    """A sweep's command line: parses the flags, makes every core a device, runs.
+
+    Ends with exit code 2 and one line if a setting is wrong, with 130 after Ctrl-C; the rows that
+    are written stay, and the same command goes on after them.
+    """
+    try:
+        settings = tyro.cli(config, description=description)
+        use_all_cores()
+        run(settings)
+    except (ValueError, ModuleNotFoundError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("stopped; the same command goes on from here", file=sys.stderr)
+        sys.exit(130)
 
 
 def use_all_cores() -> None:
@@ -115,7 +136,7 @@ def read(path: Path) -> list[Row]:
     """The rows of a table."""
     with path.open(newline="") as file:
         lines = csv.reader(file)
-        next(lines)
+        next(lines, None)
         return [Row(a, int(k), float(m), float(e), int(n), float(s)) for a, k, m, e, n, s in lines]
 
 
@@ -135,7 +156,9 @@ def open_folder(folder: Path, config: Any) -> None:
             "remove the folder"
         )
     write_json(path, given)
-    write_json(folder / "provenance.json", provenance())
+    starts = folder / "provenance.json"  # one entry a start: rows may come from several
+    before = json.loads(starts.read_text()) if starts.exists() else []
+    write_json(starts, [*before, provenance() | {"date": datetime.now().isoformat("T", "seconds")}])
 
 
 class Reporter:
@@ -161,6 +184,10 @@ class Reporter:
     def show(self, text: str) -> None:
         """Says what is being done."""
         self._progress.update(self._task, description=text)
+
+    def skip(self) -> None:
+        """Counts a cell that was measured before."""
+        self._progress.advance(self._task)
 
     def row(self, title: str, row: Row) -> None:
         """Says what has been found."""
@@ -188,11 +215,13 @@ def fill(
     """Measures the cells that the table lacks."""
     for algorithm, agents, measure in cells:
         if (algorithm, agents) in table.done:
+            report.skip()
             continue
+        report.show(f"{title} {algorithm} K {agents}: compiling")
         start = time.perf_counter()
         values = np.zeros(0)
         for batch in batches(measure, key, worlds_per_batch(agents)):
-            values = np.append(values, batch)
+            values = np.append(values, batch)[: precision.at_most]
             report.show(
                 f"{title} {algorithm} K {agents}: {values.mean():.2f} ± "
                 f"{standard_error(values):.2f}, {len(values)} worlds"

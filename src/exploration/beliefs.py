@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import chex
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from expedition.exploration.planning import MDP
 from expedition.exploration.transitions import Transitions
@@ -72,7 +73,12 @@ def graph_beliefs(graph: KnownGraph) -> Beliefs:
 
     Source: Dimakopoulou & Van Roy (2018), Coordinated Exploration in Concurrent Reinforcement
     Learning, https://arxiv.org/abs/1802.01282, section 4.
+
+    Raises:
+        ValueError: an edge pays several unknown numbers, of which it would reveal the sum only.
     """
+    if np.count_nonzero(graph.loading, axis=0).max() > 1:
+        raise ValueError("an edge pays several unknown numbers; expected one at most")
     loading = jnp.asarray(graph.loading)
     known = jnp.asarray(graph.known)
 

@@ -50,7 +50,7 @@ class DirichletBelief(NamedTuple):
     reward_seeds: Seeds
     size: jax.Array  # [] int32, number of data
     alpha: jax.Array  # [S, A, S] α_t; float32 counts to 2^24
-    reward: jax.Array  # [S, A] sum of r_j
+    reward: jax.Array  # [S, A] mean of r_j; their sum would lose a push's cost after 1e5 visits
     visits: jax.Array  # [S, A] n
     weight: jax.Array  # [K, S, A, S] sums of agent k's exponentials; what it reads is contiguous
     noise: jax.Array  # [K, S, A] sum of z_kj; with size 0 for standard-Gaussian rewards
@@ -133,14 +133,16 @@ def dirichlet_beliefs(
         is_datum = new.is_valid.astype(jnp.float32)
         cell = (new.observation, new.action)
         path = (*cell, new.next_observation)
+        visits = old.visits.at[cell].add(is_datum)
+        surprise = jnp.where(new.is_valid, new.reward - old.reward[cell], 0)
         steps = exponential_of_all(old.transition_seeds.noise, len(old.weight), number)  # [B, K]
         noise = v**0.5 * gaussian_of_all(old.reward_seeds.noise, len(old.noise), number)
         seen, num_seen = _first_sights(old, path, new.is_valid, alpha_0)
         return old._replace(
             size=old.size + jnp.sum(new.is_valid, dtype=jnp.int32),
             alpha=old.alpha.at[path].add(is_datum),
-            reward=old.reward.at[cell].add(jnp.where(new.is_valid, new.reward, 0)),
-            visits=old.visits.at[cell].add(is_datum),
+            reward=old.reward.at[cell].add(surprise / jnp.maximum(visits[cell], 1)),
+            visits=visits,
             weight=old.weight.at[:, *path].add((is_datum[:, None] * steps).T),
             noise=old.noise.at[:, *cell].add((is_datum[:, None] * noise).T),
             seen=seen,
@@ -150,7 +152,7 @@ def dirichlet_beliefs(
     def moments(belief: DirichletBelief) -> tuple[jax.Array, jax.Array]:
         """μ_t and σ_t."""
         variance = 1 / (1 / lambda_ + belief.visits / v)
-        return variance * (mu_0 / lambda_ + belief.reward / v), jnp.sqrt(variance)
+        return variance * (mu_0 / lambda_ + belief.visits * belief.reward / v), jnp.sqrt(variance)
 
     def model(reward: jax.Array, weight: jax.Array) -> MDP:
         # A product with ones: on CPU, XLA's sum over the last axis takes twice as long. Some

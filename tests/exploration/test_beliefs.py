@@ -205,6 +205,13 @@ def test_samples_are_independent_across_agents_and_unknowns(name):
         assert abs(np.corrcoef(x, y)[0, 1]) < 4 / len(x) ** 0.5
 
 
+def test_an_edge_that_pays_two_unknown_numbers_is_refused():
+    loading = GRAPH.loading.copy()
+    loading[1, 1, 0] = 1.0
+    with pytest.raises(ValueError, match="pays several unknown numbers"):
+        graph_beliefs(GRAPH._replace(loading=loading))
+
+
 @pytest.mark.parametrize("beta", [0.0, 1.5])
 def test_optimism_adds_deviations_to_unknown_edges_only(beta):
     bonus = beta * np.einsum("u,usa->usa", DEVIATION, np.abs(GRAPH.loading))

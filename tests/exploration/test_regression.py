@@ -284,10 +284,9 @@ def test_one_successor_more_than_there_are_places_for_is_not_a_number(batched):
             np.testing.assert_array_equal(np.isnan(theta), expected)
 
 
-@pytest.mark.parametrize("kind", ["features", "one-hot features"])
-def test_a_full_ring_is_the_regression_of_the_newest_data(kind):
+def test_a_full_ring_is_the_regression_of_the_newest_data():
     """With the numbers that they had from the start, and a Gram matrix that lost the others."""
-    capacity = 5
+    kind, capacity = "features", 5
     bundle, data = regression(kind, capacity=capacity), oracle.numbered(DATA)
     operator = jax.jit(
         lambda statistics, agent, theta: bundle.operator(statistics, agent)(theta),
