@@ -46,7 +46,8 @@ class Team:
         self.rewards[vertex, action] += reward
         self.goes_on[vertex, action] += not ended
         self.after[vertex, action] = after
-        self.noise[:, vertex, action] += self.rng.normal(0, v**0.5, len(self.noise))
+        if self.algorithm in ("seed_lsvi", "seed_td"):
+            self.noise[:, vertex, action] += self.rng.normal(0, v**0.5, len(self.noise))
         if ended:
             self.known = reward if after else -reward
 

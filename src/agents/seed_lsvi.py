@@ -61,4 +61,4 @@ def seed_lsvi(regression: Regression, *, horizon: int) -> Agent:
     def update(state: SeedLsviState, batch: Trajectory) -> tuple[SeedLsviState, Metrics]:
         return SeedLsviState(regression.update(state.params, batch.transitions)), {}
 
-    return Agent(init, jnp.arange, act, act_greedily, update)
+    return Agent(init, regression.team, act, act_greedily, update)

@@ -27,7 +27,9 @@ class SeedTdActor(NamedTuple):
     learnt: jax.Array  # [B, ...] θ_k - θ̂_k
 
 
-def linear_seed_td(regression: Regression, *, steps: int, learning_rate: float) -> Agent:
+def linear_seed_td(
+    regression: Regression, *, steps: int, learning_rate: float, evaluation_steps: int = 1000
+) -> Agent:
     """K agents; before each action an agent makes N gradient steps from its last estimate.
 
     With the loss `L(θ) = (1/v) sum_j (r_j + γ_j max_a Q_{θ⁻}(s'_j, a) + z_kj - Q_θ(s_j, a_j))² +
@@ -40,14 +42,16 @@ def linear_seed_td(regression: Regression, *, steps: int, learning_rate: float) 
         regression: the values' features, and the model that the losses assume.
         steps: N, gradient steps before each action.
         learning_rate: α, in (0, 1].
+        evaluation_steps: steps from zero, with α = 1, without noise and prior, after which an
+            evaluation is greedy; at least as many as rewards are far away.
 
     Raises:
         ValueError: an argument is out of its range.
     """
-    if steps < 1 or not 0 < learning_rate <= 1:
+    if min(steps, evaluation_steps) < 1 or not 0 < learning_rate <= 1:
         raise ValueError(
-            f"steps is {steps} and learning_rate {learning_rate}; "
-            "expected at least 1, and a number in (0, 1]"
+            f"steps is {steps}, evaluation_steps {evaluation_steps} and learning_rate "
+            f"{learning_rate}; expected at least 1 of each, and a number in (0, 1]"
         )
 
     def init(key: jax.Array) -> SeedTdState:
@@ -55,9 +59,9 @@ def linear_seed_td(regression: Regression, *, steps: int, learning_rate: float) 
 
     def initial_actor_state(batch_size: int) -> SeedTdActor:
         like = jax.eval_shape(lambda: regression.prior(regression.init(jax.random.key(0)), 0))
-        return SeedTdActor(jnp.arange(batch_size), jnp.zeros((batch_size, *like.shape)))
+        return SeedTdActor(regression.team(batch_size), jnp.zeros((batch_size, *like.shape)))
 
-    def learn(statistics: Any, agent: jax.Array | None, theta: jax.Array, steps: int) -> jax.Array:
+    def learn(statistics: Any, agent: jax.Array, theta: jax.Array) -> jax.Array:
         operator = regression.operator(statistics, agent)
 
         def step(theta: jax.Array, _: None) -> tuple[jax.Array, None]:
@@ -72,7 +76,7 @@ def linear_seed_td(regression: Regression, *, steps: int, learning_rate: float) 
 
         def one(actor: SeedTdActor, observation: Any) -> tuple[jax.Array, jax.Array]:
             prior = regression.prior(params, actor.agent)
-            theta = learn(params, actor.agent, prior + actor.learnt, steps)
+            theta = learn(params, actor.agent, prior + actor.learnt)
             return jnp.argmax(regression.values(theta, observation)), theta - prior
 
         action, learnt = jax.vmap(one)(actor_state, timestep.observation)
@@ -81,8 +85,9 @@ def linear_seed_td(regression: Regression, *, steps: int, learning_rate: float) 
     def act_greedily(
         params: Any, actor_state: SeedTdActor, timestep: dm_env.TimeStep
     ) -> tuple[jax.Array, SeedTdActor]:
-        # The team's mean, from the agents' own estimates' start: as many steps as it would take.
-        theta = learn(params, None, jnp.zeros(actor_state.learnt.shape[1:]), 10 * steps)
+        operator = regression.operator(params, None)
+        theta = jnp.zeros(actor_state.learnt.shape[1:])
+        theta = jax.lax.scan(lambda t, _: (operator(t), None), theta, length=evaluation_steps)[0]
         values = jax.vmap(lambda observation: regression.values(theta, observation))
         return jnp.argmax(values(timestep.observation), axis=-1), actor_state
 

@@ -90,6 +90,11 @@ def tabular(config: TabularConfig, beliefs: Beliefs, num_agents: int) -> Agent:
         return TabularState(TabularParams(belief, belief if config.strategy == "psrl" else None))
 
     def initial_actor_state(batch_size: int) -> TabularActor:
+        if batch_size > num_agents:
+            raise ValueError(
+                f"{batch_size} agents were asked for, of a team made for {num_agents}; "
+                "make it with as many"
+            )
         like = jax.eval_shape(lambda: beliefs.mean(beliefs.init(jax.random.key(0), num_agents)))
         shape = like.reward.shape if config.warm_start else (0, 0)
         q = jnp.full((batch_size, *shape), config.initial_value)

@@ -16,6 +16,7 @@ Reinforcement Learning, https://arxiv.org/abs/1805.08948, sections 3.1 and 3.2.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 import chex
@@ -61,6 +62,21 @@ class Regression(NamedTuple):
     """`operator(statistics, agent) -> T`; of None: without noise, θ̂ = 0, the posterior mean."""
     values: Callable[[jax.Array, Any], jax.Array]
     """`values(θ, observation) -> Q(observation, ·)`, `[A]`."""
+    num_agents: int | None
+    """K, how many agents have seeds; None: as many as there are."""
+
+    def team(self, size: int) -> jax.Array:
+        """The numbers of agents 0 to size - 1.
+
+        Raises:
+            ValueError: so many have no seeds.
+        """
+        if self.num_agents is not None and size > self.num_agents:
+            raise ValueError(
+                f"{size} agents were asked for, of a regression made for {self.num_agents}; "
+                "make it with as many"
+            )
+        return jnp.arange(size)
 
 
 class CellStatistics(NamedTuple):
@@ -154,11 +170,11 @@ def one_hot_regression(
         mdp = MDP(reward / precision, jnp.maximum(statistics.successor, 0), leaking)
         return lambda theta: bellman_backup(mdp, theta, config.discount)
 
-    return Regression(init, update, prior, operator, lambda theta, state: theta[state])
+    return Regression(init, update, prior, operator, lambda theta, state: theta[state], num_agents)
 
 
 class LinearStatistics(NamedTuple):
-    """The newest C data, in a ring, and their Gram matrix."""
+    """The newest C data, in a ring."""
 
     seeds: Seeds
     size: jax.Array  # [] int32, number of data ever
@@ -166,7 +182,6 @@ class LinearStatistics(NamedTuple):
     reward: jax.Array  # [C]
     discount: jax.Array  # [C]
     next_features: jax.Array  # [C, A, d] of (s'_j, ·)
-    gram: jax.Array  # [d, d] sum of φ_j φ_jᵀ
 
 
 def linear_regression(
@@ -178,7 +193,8 @@ def linear_regression(
 ) -> Regression:
     """Any features: ridge regression, one Cholesky factor for all agents and all θ.
 
-    Keeps the newest `capacity` data, the same for all agents, so that one Gram matrix serves all.
+    Keeps the newest `capacity` data, the same for all agents, so that one Gram matrix serves all
+    who act at an instant.
 
     Args:
         config: the model.
@@ -197,7 +213,6 @@ def linear_regression(
             reward=jnp.zeros(capacity),
             discount=jnp.zeros(capacity),
             next_features=jnp.zeros((capacity, num_actions, num_features)),
-            gram=jnp.zeros((num_features, num_features)),
         )
 
     def update(old: LinearStatistics, seen: Transitions) -> LinearStatistics:
@@ -209,7 +224,7 @@ def linear_regression(
         size = old.size + jnp.cumsum(seen.is_valid, dtype=jnp.int32)
         row = jnp.where(seen.is_valid, (size - 1) % capacity, capacity)
         phi = jax.vmap(features)(seen.observation)[jnp.arange(len(row)), seen.action]
-        new = old._replace(
+        return old._replace(
             size=size[-1],
             features=old.features.at[row].set(phi, mode="drop"),
             reward=old.reward.at[row].set(seen.reward, mode="drop"),
@@ -218,16 +233,15 @@ def linear_regression(
                 jax.vmap(features)(seen.next_observation), mode="drop"
             ),
         )
-        lost = old.features.at[row].get(mode="fill", fill_value=0)
-        gained = jnp.where(seen.is_valid[:, None], phi, 0)
-        return new._replace(gram=old.gram + gained.T @ gained - lost.T @ lost)
 
     def prior(statistics: LinearStatistics, agent: chex.Array) -> jax.Array:
         weights = jnp.arange(num_features)
         return lambda_**0.5 * gaussian(statistics.seeds.prior, agent, weights)
 
     def operator(statistics: LinearStatistics, agent: chex.Array | None) -> Operator:
-        precision = statistics.gram / v + jnp.eye(num_features) / lambda_
+        # From the rows each time: a running sum would keep the rounding of all rows ever lost.
+        gram = _product(statistics.features.T, statistics.features)
+        precision = gram / v + jnp.eye(num_features) / lambda_
         factor = jax.scipy.linalg.cho_factor(precision)
         pull, noise = jnp.zeros(num_features), jnp.zeros(capacity)
         if agent is not None:
@@ -237,11 +251,20 @@ def linear_regression(
             pull = prior(statistics, agent) / lambda_
 
         def solve(theta: jax.Array) -> jax.Array:
-            bootstrap = jnp.max(statistics.next_features @ theta, axis=-1)
+            bootstrap = jnp.max(_product(statistics.next_features, theta), axis=-1)
             target = statistics.reward + config.discount * statistics.discount * bootstrap + noise
             # A row without datum has no features, so its target counts for nothing.
-            return jax.scipy.linalg.cho_solve(factor, statistics.features.T @ target / v + pull)
+            return jax.scipy.linalg.cho_solve(
+                factor, _product(statistics.features.T, target) / v + pull
+            )
 
         return solve
 
-    return Regression(init, update, prior, operator, lambda theta, obs: features(obs) @ theta)
+    def values(theta: jax.Array, observation: Any) -> jax.Array:
+        return _product(features(observation), theta)
+
+    return Regression(init, update, prior, operator, values, None)
+
+
+# Some accelerators would round the factors to 10 bits by default.
+_product = partial(jnp.matmul, precision="highest")

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from expedition.agents.agent import Agent, Trajectory
-from expedition.environments.interface import LAST, EnvironmentSpec
+from expedition.environments.interface import LAST
 
 Clock = Literal["poisson", "synchronous"]
 
@@ -23,11 +23,6 @@ class Problem(Protocol):
     """A distribution over worlds; K agents explore one of them. Everything is pure."""
 
     max_steps: int | None  # no agent can act more often; None: no bound
-
-    @property
-    def spec(self) -> EnvironmentSpec:
-        """Shapes and types of one observation and one action."""
-        ...
 
     def draw(self, key: jax.Array) -> Any:
         """Draws a world: what all agents share and none knows."""
@@ -105,10 +100,11 @@ def simulate(
     Raises:
         ValueError: there is no agent, no time or no such clock.
     """
-    if num_agents < 1 or horizon <= 0 or clock not in get_args(Clock):
+    shortest = 1 if clock == "synchronous" else 0
+    if num_agents < 1 or clock not in get_args(Clock) or not horizon > 0 or horizon < shortest:
         raise ValueError(
             f"{num_agents} agents, horizon {horizon} and clock {clock!r} were given; expected at "
-            f"least 1, a positive number and one of {get_args(Clock)}"
+            f"least 1, a positive number (synchronous: at least 1) and one of {get_args(Clock)}"
         )
 
     def start(key: jax.Array) -> tuple[_World, _Progress]:
