@@ -43,8 +43,9 @@ TABLE = "cartpole.csv"
 class Config:
     """Settings of figure 1; docs/figures.md says how the open constants were chosen."""
 
-    out: Path = Path("runs/figure1")
-    """Folder for table and picture; a sweep that was stopped there goes on."""
+    out: Path | None = None
+    """Folder for table and picture; a sweep that was stopped there goes on.
+    Default: runs/figure1, or runs/figure1-quick."""
     seed: int = 0
     """Fixes every random draw."""
     quick: bool = False
@@ -128,9 +129,10 @@ def run(config: Config) -> None:
     plots.require()
     if config.quick:
         config = dataclasses.replace(config, agents=(3, 30), worlds=2, thompson_worlds=2)
-    open_folder(config.out, config)
+    folder = config.out or Path("runs/figure1-quick" if config.quick else "runs/figure1")
+    open_folder(folder, config, free=("agents",))
     problem = make_problem(config)
-    table = Table(config.out / TABLE, "mean_reward")
+    table = Table(folder / TABLE, "mean_reward")
     with Reporter(cells=len(config.agents) * len(STRATEGIES)) as report:
         for strategy in STRATEGIES:
             slow = strategy == "thompson_resampling"
@@ -148,8 +150,10 @@ def run(config: Config) -> None:
                 worlds_per_batch=lambda k, worlds=worlds: min(8, worlds),
                 report=report,
             )
-    (config.out / "optimum.txt").write_text(f"{optimal_reward(config):.1f}\n")
-    print("\n".join(map(str, draw(config.out))))
+    best = optimal_reward(config)
+    (folder / "optimum.txt").write_text(f"{best:.1f}\n")
+    print(f"return of {config.steps} actions; planned in the true discretised MDP: {best:.0f}")
+    print("\n".join(map(str, draw(folder))))
 
 
 def draw(folder: Path) -> list[Path]:
@@ -160,12 +164,12 @@ def draw(folder: Path) -> list[Path]:
 
     figure = Figure(figsize=(7, 4.5), layout="constrained")
     axes = figure.add_subplot()
-    for strategy in STRATEGIES:
+    for shift, strategy in enumerate(STRATEGIES):
         rows = sorted(
             (r for r in read(folder / TABLE) if r.algorithm == strategy), key=lambda r: r[1]
         )
         axes.errorbar(
-            [row.agents for row in rows],
+            [row.agents * 1.03**shift for row in rows],  # beside each other
             [row.mean for row in rows],
             [2 * row.standard_error for row in rows],
             marker=".",
@@ -178,6 +182,8 @@ def draw(folder: Path) -> list[Path]:
             best, color="black", linestyle="--", label="planned in the true discretised MDP"
         )
     axes.set_xscale("log")
+    plots.plain(axes.xaxis)
+    axes.margins(y=0.25)  # room for the legend
     plots.finish(axes, "agents K", "reward of a greedy agent (±2 s.e.)", "tabular cart-pole")
     return [plots.save(figure, folder / "cartpole.png")]
 

@@ -71,3 +71,12 @@ def save(figure: Any, path: Path) -> Path:
     """Writes a picture."""
     figure.savefig(path, dpi=110)
     return path
+
+
+def plain(axis: Any) -> None:
+    """Makes a logarithmic axis say 1, 2, 5, 10 rather than powers of ten."""
+    from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
+
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    axis.set_minor_locator(NullLocator())

@@ -2,7 +2,6 @@
 
 import math
 from pathlib import Path
-from typing import Any
 
 from experiments import plots
 from experiments.sweep import Row, read
@@ -89,7 +88,7 @@ def _curves(folder: Path, name: str) -> Path:
         axes.plot(*zip(*points, strict=True), color=f"C{i}", linestyle=":", marker="x", alpha=0.7)
     axes.plot([], [], color="grey", linestyle=":", marker="x", label="published (digitised)")
     axes.set_xscale("log")
-    _plain(axes.xaxis)
+    plots.plain(axes.xaxis)
     axes.set_ylim(bottom=0)
     plots.finish(axes, "agents K", "mean regret per agent (±2 s.e.)", PROBLEMS[name])
     return plots.save(figure, folder / f"{name}.png")
@@ -110,15 +109,7 @@ def _slopes(folder: Path, names: list[str]) -> Path:
         axes.plot([first, last], ends, color="black", linestyle="--", label="1/√K")
         axes.set_xscale("log")
         axes.set_yscale("log")
-        _plain(axes.xaxis)
-        _plain(axes.yaxis)
+        plots.plain(axes.xaxis)
+        plots.plain(axes.yaxis)
         plots.finish(axes, "agents K", "mean regret per agent", PROBLEMS[name])
     return plots.save(figure, folder / "slopes.png")
-
-
-def _plain(axis: Any) -> None:
-    """1, 10, 100 rather than powers of ten."""
-    from matplotlib.ticker import NullFormatter, StrMethodFormatter
-
-    axis.set_major_formatter(StrMethodFormatter("{x:g}"))
-    axis.set_minor_formatter(NullFormatter())

@@ -29,6 +29,10 @@ from expedition.runtime.record import provenance, write_json
 Measure = Callable[[jax.Array], jax.Array]  # keys [W] -> the number of each world [W]
 
 
+class SettingsError(ValueError):
+    """What was asked for can't be done; the message says why."""
+
+
 class Row(NamedTuple):
     """A measured cell."""
 
@@ -72,11 +76,11 @@ def command(config: type[Any], run: Callable[[Any], None], description: str | No
     Ends with exit code 2 and one line if a setting is wrong, with 130 after Ctrl-C; the rows that
     are written stay, and the same command goes on after them.
     """
+    settings = tyro.cli(config, description=description)
+    use_all_cores()
     try:
-        settings = tyro.cli(config, description=description)
-        use_all_cores()
         run(settings)
-    except (ValueError, ModuleNotFoundError) as error:
+    except (SettingsError, ModuleNotFoundError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
@@ -140,21 +144,28 @@ def read(path: Path) -> list[Row]:
         return [Row(a, int(k), float(m), float(e), int(n), float(s)) for a, k, m, e, n, s in lines]
 
 
-def open_folder(folder: Path, config: Any) -> None:
+def open_folder(folder: Path, config: Any, *, free: tuple[str, ...] = ()) -> None:
     """Makes the sweep's folder and writes its config and where it ran, or checks that it fits.
 
+    Args:
+        folder: the sweep's.
+        config: a dataclass.
+        free: names of settings that may change between starts, since no row depends on them.
+
     Raises:
-        ValueError: a sweep with another config has begun in the folder.
+        SettingsError: a sweep with another config has begun in the folder.
     """
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "config.json"
     given = json.loads(json.dumps(dataclasses.asdict(config), default=str))
-    given.pop("out", None)
-    if path.exists() and json.loads(path.read_text()) != given:
-        raise ValueError(
-            f"{folder} holds a sweep with other settings (config.json); give another --out, or "
-            "remove the folder"
-        )
+    given = {name: value for name, value in given.items() if name not in ("out", *free)}
+    begun = json.loads(path.read_text()) if path.exists() else given
+    for name in given:
+        if begun.get(name) != given[name]:
+            raise SettingsError(
+                f"{folder} holds a sweep with {name} {begun.get(name)}, {given[name]} was given; "
+                "give another --out, or remove the folder"
+            )
     write_json(path, given)
     starts = folder / "provenance.json"  # one entry a start: rows may come from several
     before = json.loads(starts.read_text()) if starts.exists() else []

@@ -149,6 +149,13 @@ def test_after_enough_data_all_is_optimal():
             np.testing.assert_array_equal(action_of_all, theta > 0)
 
 
+def test_a_team_larger_than_its_seeds_is_refused():
+    agent = make("cells", 1)
+    with pytest.raises(ValueError, match=f"^{AGENTS + 1} agents were asked for, of .* {AGENTS};"):
+        agent.initial_actor_state(AGENTS + 1)
+    assert len(make("features", 1).initial_actor_state(AGENTS + 1)) == AGENTS + 1
+
+
 @pytest.mark.parametrize("horizon", [0, -1])
 def test_no_horizon_is_refused(horizon):
     with pytest.raises(ValueError, match=f"^horizon is {horizon}; expected at least 1"):

@@ -188,7 +188,16 @@ def test_evaluation_is_greedy_for_what_steps_without_noise_and_prior_lead_to(kin
     jax.tree.map(np.testing.assert_array_equal, after, actor)
 
 
-@pytest.mark.parametrize(("steps", "rate"), [(0, 0.5), (1, 0.0), (1, 1.1), (-1, -0.1)])
-def test_arguments_out_of_range_are_named(steps, rate):
-    with pytest.raises(ValueError, match=f"^steps is {steps}, .* learning_rate {rate}; expected"):
-        linear_seed_td(None, steps=steps, learning_rate=rate)
+def test_a_team_larger_than_its_seeds_is_refused():
+    with pytest.raises(ValueError, match=f"^{AGENTS + 1} agents were asked for, of .* {AGENTS};"):
+        make("cells").initial_actor_state(AGENTS + 1)
+
+
+@pytest.mark.parametrize(
+    ("steps", "evaluation_steps", "rate"),
+    [(0, 9, 0.5), (1, 9, 0.0), (1, 9, 1.1), (-1, 9, -0.1), (1, 0, 0.5)],
+)
+def test_arguments_out_of_range_are_named(steps, evaluation_steps, rate):
+    message = f"^steps is {steps}, evaluation_steps {evaluation_steps} and learning_rate {rate};"
+    with pytest.raises(ValueError, match=message):
+        linear_seed_td(None, steps=steps, learning_rate=rate, evaluation_steps=evaluation_steps)

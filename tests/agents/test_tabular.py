@@ -302,6 +302,12 @@ def test_the_discount_is_what_makes_an_agent_impatient(discount, edge):
     np.testing.assert_array_equal(chosen, edge)
 
 
+def test_a_team_larger_than_it_was_made_for_is_refused():
+    agent = make("bipolar", "seed_sampling")
+    with pytest.raises(ValueError, match=f"^{AGENTS + 1} agents were asked for, of .* {AGENTS};"):
+        agent.initial_actor_state(AGENTS + 1)
+
+
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [

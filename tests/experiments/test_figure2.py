@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from expedition.environments import bipolar_chain
-from experiments import figure2, regret_plots
+from experiments import figure2, regret_plots, sweep
 from experiments.sweep import Precision, Row, Table, read
 
 COLUMNS = "algorithm,agents,mean_regret,standard_error,instances,seconds"
@@ -84,7 +84,7 @@ def test_regret_falls_with_the_number_of_agents(algorithm):
 def test_a_complete_sweep_measures_nothing_again(folder, monkeypatch):
     before = (folder / "bipolar_chain.csv").read_text()
     monkeypatch.setattr(figure2, "AGENTS", {"bipolar_chain": (2,), "parallel_chains": (10,)})
-    monkeypatch.setattr(figure2, "mean_regret", None)  # it would raise
+    monkeypatch.setattr(sweep, "batches", None)  # it would raise
     figure2.run(figure2.Config(out=folder, precision=Precision(at_least=8, at_most=8)))
     assert (folder / "bipolar_chain.csv").read_text() == before
 
