@@ -257,4 +257,115 @@ MUTANTS = [
         "self.pole_mass * self.length * velocity**2",
         (f"{CARTPOLE}::test_a_step_is_that_of_the_coupled_equations",),
     ),
+    Mutant(
+        "one noise for all agents",
+        "exploration/regression.py",
+        "gaussian_of_all(old.seeds.noise, num_agents,",
+        "gaussian_of_all(old.seeds.noise, 1,",
+        (
+            "tests/exploration/test_regression.py::test_over_the_seeds_a_regression_is_a_sample_of_the_posterior[24-cells]",
+        ),
+    ),
+    Mutant(
+        "one noise for all data",
+        "exploration/regression.py",
+        "num_agents, jnp.maximum(number, 0))",
+        "num_agents, 0 * number)",
+        (
+            "tests/exploration/test_regression.py::test_over_the_seeds_a_regression_is_a_sample_of_the_posterior[24-cells]",
+        ),
+    ),
+    Mutant(
+        "one sample of the prior for all agents",
+        "exploration/regression.py",
+        "gaussian(statistics.seeds.prior, agent, cells)",
+        "gaussian(statistics.seeds.prior, 0 * agent, cells)",
+        (
+            "tests/exploration/test_regression.py::test_over_the_seeds_a_regression_is_a_sample_of_the_posterior[0-cells]",
+        ),
+    ),
+    Mutant(
+        "data numbered from one",
+        "exploration/regression.py",
+        "age = (statistics.size - 1 - jnp.arange(capacity))",
+        "age = (statistics.size - 2 - jnp.arange(capacity))",
+        (
+            "tests/exploration/test_regression.py::test_a_full_ring_is_the_regression_of_the_newest_data",
+        ),
+    ),
+    Mutant(
+        "rows that are none get a number",
+        "exploration/regression.py",
+        "number = old.size + jnp.cumsum(seen.is_valid, dtype=jnp.int32) - 1",
+        "number = old.size + jnp.cumsum(jnp.ones_like(seen.is_valid), dtype=jnp.int32) - 1",
+        (
+            "tests/exploration/test_regression.py::test_data_are_numbered_as_they_come_however_they_are_batched[cells]",
+        ),
+    ),
+    Mutant(
+        "precision without the prior",
+        "exploration/regression.py",
+        "precision = statistics.visits / v + 1 / lambda_",
+        "precision = jnp.maximum(statistics.visits, 1) / v",
+        (
+            "tests/exploration/test_regression.py::test_over_the_seeds_a_regression_is_a_sample_of_the_posterior[24-cells]",
+        ),
+    ),
+    Mutant(
+        "backup with the mean action",
+        "exploration/planning.py",
+        "value = jnp.max(q, axis=-1)",
+        "value = jnp.mean(q, axis=-1)",
+        ("tests/exploration/test_planning.py::test_from_zero_it_finds_the_best_of_all_plans",),
+    ),
+    Mutant(
+        "optimism on known edges",
+        "exploration/beliefs.py",
+        "deviation = jnp.where(belief.is_known, 0, jnp.asarray(graph.deviation))",
+        "deviation = jnp.asarray(graph.deviation)",
+        ("tests/exploration/test_beliefs.py::test_optimism_adds_deviations_to_unknown_edges_only",),
+    ),
+    Mutant(
+        "one seed for all agents",
+        "exploration/beliefs.py",
+        "jax.random.fold_in(belief.seed_key, agent)",
+        "jax.random.fold_in(belief.seed_key, 0 * agent)",
+        (
+            "tests/agents/test_tabular.py::test_half_of_the_agents_go_each_way_and_none_knows_of_another",
+        ),
+    ),
+    Mutant(
+        "PSRL adapts",
+        "agents/tabular.py",
+        "belief = params.belief if params.prior is None else params.prior",
+        "belief = params.belief",
+        ("tests/agents/test_tabular.py::test_psrl_never_adapts_and_seed_sampling_does",),
+    ),
+    Mutant(
+        "Thompson sampling draws the same at each action",
+        "agents/tabular.py",
+        "jax.random.fold_in(key, agent)",
+        "jax.random.fold_in(jax.random.key(0), agent)",
+        (
+            "tests/agents/test_tabular.py::test_thompson_sampling_is_seed_sampling_whose_seed_is_drawn_at_each_action",
+        ),
+    ),
+    Mutant(
+        "every second event skipped",
+        "runtime/simulator.py",
+        "return _Progress(tick + 1, state, agents)",
+        "return _Progress(tick + 2, state, agents)",
+        (
+            "tests/runtime/test_simulator.py::test_every_world_is_what_happens_event_by_event[poisson-None]",
+        ),
+    ),
+    Mutant(
+        "those that do not act give data",
+        "runtime/simulator.py",
+        "jnp.where(acts, rows.timestep.step_type, jnp.int8(LAST))",
+        "jnp.where(acts, rows.timestep.step_type, jnp.int8(1))",
+        (
+            "tests/runtime/test_simulator.py::test_an_update_sees_the_rows_that_acted_and_no_other[poisson-None]",
+        ),
+    ),
 ]
