@@ -300,7 +300,8 @@ def test_agents_share_what_they_see_until_each_has_made_its_actions(clock):
     np.testing.assert_array_equal(outcome.steps, np.full((2, agents), 20))
     belief = outcome.state.params.belief
     np.testing.assert_array_equal(belief.visits.sum((1, 2)), [60, 60])
-    np.testing.assert_allclose(belief.reward.sum((1, 2)), outcome.returns.sum(1), atol=1e-5)
+    rewards = (belief.visits * belief.reward).sum((1, 2))
+    np.testing.assert_allclose(rewards, outcome.returns.sum(1), atol=1e-5)
 
 
 @pytest.mark.parametrize(
