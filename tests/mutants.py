@@ -20,7 +20,7 @@ from mutant_list import MUTANTS, Mutant
 ROOT = Path(__file__).parent.parent
 COPY_VARIABLE = "EXPEDITION_MUTANT_COPY"
 PROCESSES = 2
-TIMEOUT_S = 280
+TIMEOUT_S = 560
 
 KILLED, SURVIVED, BROKEN = "killed", "survived", "broken"
 OUTCOMES = {pytest.ExitCode.OK: SURVIVED, pytest.ExitCode.TESTS_FAILED: KILLED}
