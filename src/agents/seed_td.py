@@ -35,8 +35,8 @@ def linear_seed_td(
     With the loss `L(θ) = (1/v) sum_j (r_j + γ_j max_a Q_{θ⁻}(s'_j, a) + z_kj - Q_θ(s_j, a_j))² +
     (1/λ) |θ - θ̂_k|²` of all data and θ⁻ the last iterate, a step is `θ ← θ - α A⁻¹ ∇L(θ) / 2`,
     where A, half the Hessian, is the Gram matrix over v plus I / λ. That is `θ ← θ + α (T_k θ - θ)`
-    with the operator of `exploration.regression`. With plain gradients no one α serves: those of
-    often visited cells are larger by their number of visits, and diverge before others move.
+    with the operator of `exploration.regression`. A plain gradient of an often visited cell is
+    larger by its number of visits, so that no α would be both stable there and fast elsewhere.
 
     Args:
         regression: the values' features, and the model that the losses assume.

@@ -31,9 +31,7 @@ class TabularConfig:
     beta: float = 2.0
     """Optimism of concurrent UCRL, in standard deviations."""
     warm_start: bool = False
-    """Whether an agent's sweeps start from its last values rather than from `initial_value`."""
-    initial_value: float = 0.0
-    """Every action's value before the first sweep."""
+    """Whether an agent's sweeps start from its last values rather than from zero."""
 
     def __post_init__(self) -> None:
         if self.strategy not in get_args(Strategy):
@@ -73,7 +71,7 @@ def tabular(config: TabularConfig, beliefs: Beliefs, num_agents: int) -> Agent:
     - `psrl`: the sample that the agent's seed names from the prior, for ever.
     - `concurrent_ucrl`: the optimistic model, the same for all.
 
-    Evaluation is greedy in the posterior-mean MDP of all data.
+    Evaluation is greedy in the posterior-mean MDP of all data, after `sweeps` sweeps from zero.
     """
 
     def hypothesis(belief: Any, agent: jax.Array, key: jax.Array) -> MDP:
@@ -97,12 +95,9 @@ def tabular(config: TabularConfig, beliefs: Beliefs, num_agents: int) -> Agent:
             )
         like = jax.eval_shape(lambda: beliefs.mean(beliefs.init(jax.random.key(0), num_agents)))
         shape = like.reward.shape if config.warm_start else (0, 0)
-        q = jnp.full((batch_size, *shape), config.initial_value)
-        return TabularActor(jnp.arange(batch_size), q)
+        return TabularActor(jnp.arange(batch_size), jnp.zeros((batch_size, *shape)))
 
     def plan(mdp: MDP, q: jax.Array | None) -> jax.Array:
-        if q is None:
-            q = jnp.full(mdp.reward.shape, config.initial_value)
         return value_iteration(mdp, sweeps=config.sweeps, discount=config.discount, initial=q)
 
     def act(

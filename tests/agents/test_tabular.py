@@ -254,9 +254,10 @@ def test_evaluation_is_greedy_for_what_all_data_say(strategy):
 
 
 def test_a_warm_start_goes_on_where_the_last_plan_ended():
-    options = {"discount": 0.9, "initial_value": 2.0, "warm_start": True, "sweeps": 2}
+    options = {"discount": 0.9, "warm_start": True, "sweeps": 2}
     agent = make("bipolar", "seed_sampling", **options)
     params, actor = agent.init(KEYS[1]).params, agent.initial_actor_state(AGENTS)
+    actor = actor._replace(q=jnp.full_like(actor.q, 2.0))
     plan = jax.jit(value_iteration, static_argnames=("sweeps", "discount"))
     for acts in range(1, 4):
         action, _, actor = agent.act(params, actor, start("bipolar"), KEYS[0])
@@ -272,9 +273,10 @@ def test_a_warm_start_goes_on_where_the_last_plan_ended():
 def test_a_warm_start_acts_as_a_cold_one_if_the_sweeps_suffice():
     """Even though what it starts from was right before the data came."""
     options = {"discount": 0.8, "sweeps": 100}
-    warm = make("bipolar", "seed_sampling", warm_start=True, initial_value=-3.0, **options)
+    warm = make("bipolar", "seed_sampling", warm_start=True, **options)
     cold = make("bipolar", "seed_sampling", **options)
     actor = warm.initial_actor_state(AGENTS)
+    actor = actor._replace(q=jnp.full_like(actor.q, -3.0))
     vertices = at(np.tile(np.arange(1, 5), AGENTS // 4))
     seen = []
     for state in (cold.init(KEYS[1]), learnt(cold, "bipolar", [6.0], [1], [LEFT])):
