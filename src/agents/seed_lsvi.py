@@ -40,9 +40,8 @@ def seed_lsvi(regression: Regression, *, horizon: int) -> Agent:
         return SeedLsviState(regression.init(key))
 
     def solve(statistics: Any, agent: jax.Array | None, observation: Any) -> jax.Array:
-        operator = regression.operator(statistics, agent)
-        theta = jnp.zeros_like(regression.prior(statistics, jnp.int32(0)))
-        theta = jax.lax.scan(lambda t, _: (operator(t), None), theta, length=horizon)[0]
+        zero = jnp.zeros_like(regression.prior(statistics, jnp.int32(0)))
+        theta = regression.iterate(statistics, agent, zero, steps=horizon)
         return jnp.argmax(regression.values(theta, observation))
 
     def act(

@@ -61,14 +61,6 @@ def linear_seed_td(
         like = jax.eval_shape(lambda: regression.prior(regression.init(jax.random.key(0)), 0))
         return SeedTdActor(regression.team(batch_size), jnp.zeros((batch_size, *like.shape)))
 
-    def learn(statistics: Any, agent: jax.Array, theta: jax.Array) -> jax.Array:
-        operator = regression.operator(statistics, agent)
-
-        def step(theta: jax.Array, _: None) -> tuple[jax.Array, None]:
-            return theta + learning_rate * (operator(theta) - theta), None
-
-        return jax.lax.scan(step, theta, length=steps)[0]
-
     def act(
         params: Any, actor_state: SeedTdActor, timestep: dm_env.TimeStep, key: jax.Array
     ) -> tuple[jax.Array, Any, SeedTdActor]:
@@ -76,7 +68,13 @@ def linear_seed_td(
 
         def one(actor: SeedTdActor, observation: Any) -> tuple[jax.Array, jax.Array]:
             prior = regression.prior(params, actor.agent)
-            theta = learn(params, actor.agent, prior + actor.learnt)
+            theta = regression.iterate(
+                params,
+                actor.agent,
+                prior + actor.learnt,
+                steps=steps,
+                learning_rate=learning_rate,
+            )
             return jnp.argmax(regression.values(theta, observation)), theta - prior
 
         action, learnt = jax.vmap(one)(actor_state, timestep.observation)
@@ -85,9 +83,8 @@ def linear_seed_td(
     def act_greedily(
         params: Any, actor_state: SeedTdActor, timestep: dm_env.TimeStep
     ) -> tuple[jax.Array, SeedTdActor]:
-        operator = regression.operator(params, None)
-        theta = jnp.zeros(actor_state.learnt.shape[1:])
-        theta = jax.lax.scan(lambda t, _: (operator(t), None), theta, length=evaluation_steps)[0]
+        zero = jnp.zeros(actor_state.learnt.shape[1:])
+        theta = regression.iterate(params, None, zero, steps=evaluation_steps)
         values = jax.vmap(lambda observation: regression.values(theta, observation))
         return jnp.argmax(values(timestep.observation), axis=-1), actor_state
 

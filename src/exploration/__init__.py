@@ -2,7 +2,7 @@
 
 from expedition.exploration.beliefs import Beliefs, KnownGraph, graph_beliefs
 from expedition.exploration.dirichlet import dirichlet_beliefs
-from expedition.exploration.planning import MDP, bellman_backup, value_iteration
+from expedition.exploration.planning import MDP, value_iteration
 from expedition.exploration.regression import (
     Regression,
     RegressionConfig,
@@ -22,7 +22,6 @@ __all__ = [
     "Replay",
     "Seeds",
     "Transitions",
-    "bellman_backup",
     "dirichlet_beliefs",
     "extend",
     "graph_beliefs",

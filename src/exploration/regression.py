@@ -23,11 +23,9 @@ import chex
 import jax
 import jax.numpy as jnp
 
-from expedition.exploration.planning import MDP, bellman_backup
+from expedition.exploration.planning import MDP, value_iteration
 from expedition.exploration.seeds import Seeds, gaussian, gaussian_of_all, make_seeds
 from expedition.exploration.transitions import Transitions
-
-Operator = Callable[[jax.Array], jax.Array]  # θ -> Tθ
 
 
 @dataclass(frozen=True)
@@ -58,8 +56,9 @@ class Regression(NamedTuple):
     """`update(statistics, transitions) -> statistics`; numbers the data as they come."""
     prior: Callable[[Any, chex.Array], jax.Array]
     """`prior(statistics, agent) -> θ̂`."""
-    operator: Callable[[Any, chex.Array | None], Operator]
-    """`operator(statistics, agent) -> T`; of None: without noise, θ̂ = 0, the posterior mean."""
+    iterate: Callable[..., jax.Array]
+    """`iterate(statistics, agent, θ, steps=N, learning_rate=α)`: `θ ← θ + α (Tθ - θ)`, N times;
+    with the agent None: without noise and with θ̂ = 0."""
     values: Callable[[jax.Array, Any], jax.Array]
     """`values(θ, observation) -> Q(observation, ·)`, `[A]`."""
     num_agents: int | None
@@ -158,7 +157,14 @@ def one_hot_regression(
         cells = jnp.arange(num_states * num_actions)
         return lambda_**0.5 * gaussian(statistics.seeds.prior, agent, cells).reshape(shape)
 
-    def operator(statistics: CellStatistics, agent: chex.Array | None) -> Operator:
+    def iterate(
+        statistics: CellStatistics,
+        agent: chex.Array | None,
+        theta: jax.Array,
+        *,
+        steps: int,
+        learning_rate: float = 1.0,
+    ) -> jax.Array:
         # The Gram matrix is diagonal: T is a Bellman backup in an MDP that leaks towards θ̂.
         precision = statistics.visits / v + 1 / lambda_
         reward = statistics.reward / v
@@ -168,9 +174,11 @@ def one_hot_regression(
             reward += noise / v + prior(statistics, agent) / lambda_
         leaking = statistics.continued / v / precision[..., None]
         mdp = MDP(reward / precision, jnp.maximum(statistics.successor, 0), leaking)
-        return lambda theta: bellman_backup(mdp, theta, config.discount)
+        return value_iteration(
+            mdp, sweeps=steps, discount=config.discount, step_size=learning_rate, initial=theta
+        )
 
-    return Regression(init, update, prior, operator, lambda theta, state: theta[state], num_agents)
+    return Regression(init, update, prior, iterate, lambda theta, state: theta[state], num_agents)
 
 
 class LinearStatistics(NamedTuple):
@@ -238,7 +246,14 @@ def linear_regression(
         weights = jnp.arange(num_features)
         return lambda_**0.5 * gaussian(statistics.seeds.prior, agent, weights)
 
-    def operator(statistics: LinearStatistics, agent: chex.Array | None) -> Operator:
+    def iterate(
+        statistics: LinearStatistics,
+        agent: chex.Array | None,
+        theta: jax.Array,
+        *,
+        steps: int,
+        learning_rate: float = 1.0,
+    ) -> jax.Array:
         # From the rows each time: a running sum would keep the rounding of all rows ever lost.
         gram = _product(statistics.features.T, statistics.features)
         precision = gram / v + jnp.eye(num_features) / lambda_
@@ -250,20 +265,21 @@ def linear_regression(
             noise = v**0.5 * gaussian(statistics.seeds.noise, agent, number)
             pull = prior(statistics, agent) / lambda_
 
-        def solve(theta: jax.Array) -> jax.Array:
+        def step(theta: jax.Array, _: None) -> tuple[jax.Array, None]:
             bootstrap = jnp.max(_product(statistics.next_features, theta), axis=-1)
             target = statistics.reward + config.discount * statistics.discount * bootstrap + noise
             # A row without datum has no features, so its target counts for nothing.
-            return jax.scipy.linalg.cho_solve(
+            solution = jax.scipy.linalg.cho_solve(
                 factor, _product(statistics.features.T, target) / v + pull
             )
+            return theta + learning_rate * (solution - theta), None
 
-        return solve
+        return jax.lax.scan(step, theta, length=steps)[0]
 
     def values(theta: jax.Array, observation: Any) -> jax.Array:
         return _product(features(observation), theta)
 
-    return Regression(init, update, prior, operator, values, None)
+    return Regression(init, update, prior, iterate, values, None)
 
 
 # Some accelerators would round the factors to 10 bits by default.

@@ -8,11 +8,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from expedition.exploration.planning import MDP, bellman_backup, value_iteration
+from expedition.exploration.planning import MDP, value_iteration
 
 STATES, ACTIONS = 3, 2
 SEEDS = pytest.mark.parametrize("seed", range(3))
-plan = jax.jit(value_iteration, static_argnames=("sweeps", "discount"))
+plan = jax.jit(value_iteration, static_argnames=("sweeps", "discount", "step_size"))
 
 
 def random_mdp(seed, successors=STATES, states=STATES):
@@ -140,7 +140,6 @@ def test_sweeps_from_the_last_values_continue_them():
 def test_one_sweep_is_one_backup():
     mdp, q = random_mdp(1), np.arange(STATES * ACTIONS, dtype=np.float32).reshape(STATES, ACTIONS)
     expected = dense(mdp).reward + 0.9 * dense(mdp).probability @ q.max(axis=1)
-    np.testing.assert_allclose(bellman_backup(mdp, q, 0.9), expected, rtol=1e-5)
     np.testing.assert_allclose(plan(mdp, sweeps=1, discount=0.9, initial=q), expected, rtol=1e-5)
 
 
@@ -151,6 +150,52 @@ def test_many_models_are_planned_as_each_alone():
         together = jax.jit(jax.vmap(partial(value_iteration, sweeps=4)))(stacked)
         each = [plan(mdp, sweeps=4) for mdp in models]
         np.testing.assert_allclose(together, each, rtol=1e-5, atol=1e-6)
+
+
+def test_a_small_step_goes_part_of_the_way():
+    mdp, q = random_mdp(1), np.ones((STATES, ACTIONS), np.float32)
+    whole = plan(mdp, sweeps=1, initial=q)
+    part = plan(mdp, sweeps=1, initial=q, step_size=0.25)
+    np.testing.assert_allclose(part, 0.75 * q + 0.25 * whole, rtol=1e-5, atol=1e-6)
+
+
+AXES = list(itertools.product([None, 0], repeat=3))
+
+
+@pytest.mark.parametrize("inner", AXES[1:], ids=str)
+@pytest.mark.parametrize("outer", AXES[1:], ids=str)
+def test_two_axes_of_models_are_planned_as_each_alone(outer, inner):
+    """Whichever of rewards, successors and first values have either axis."""
+    few = [random_mdp(seed, 2) for seed in range(6)]
+    starts = np.random.default_rng(0).normal(size=(6, STATES, ACTIONS)).astype(np.float32)
+
+    def grid(values, place):
+        """[2, 3, ...] values, those that have no axis all as the first along it."""
+        values = np.stack(values).reshape(2, 3, *values[0].shape)
+        values = values[:1] if outer[place] is None else values
+        return values[:, :1] if inner[place] is None else values
+
+    def without_missing_axes(values, place):
+        values = values if inner[place] == 0 else values[:, 0]
+        return values if outer[place] == 0 else values[0]
+
+    parts = [
+        grid(values, place)
+        for place, values in enumerate(
+            ([m.reward for m in few], [m.successor for m in few], list(starts))
+        )
+    ]
+
+    def one(reward, successor, start):
+        mdp = MDP(reward, successor, jnp.asarray(few[0].probability))
+        return value_iteration(mdp, sweeps=3, discount=0.9, initial=start)
+
+    nested = jax.jit(jax.vmap(jax.vmap(one, in_axes=inner), in_axes=outer))
+    together = nested(*map(without_missing_axes, parts, range(3)))
+    every = [np.broadcast_to(part, (2, 3, *part.shape[2:])) for part in parts]
+    for i, j in np.ndindex(together.shape[:2]):
+        alone = one(*(part[i, j] for part in every))
+        np.testing.assert_allclose(together[i, j], alone, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize(

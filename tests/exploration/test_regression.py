@@ -1,6 +1,6 @@
 """Randomised regressions against their definition, and their law over seeds against Bayes' rule."""
 
-from functools import cache
+from functools import cache, partial
 
 import jax
 import jax.numpy as jnp
@@ -56,8 +56,8 @@ def compiled(kind, horizon, num_agents=AGENTS):
     """(statistics, agents, theta) -> theta after so many regressions, flat, of each agent."""
 
     def of_one(statistics, agent, theta):
-        operator = regression(kind, num_agents=num_agents).operator(statistics, agent)
-        return jax.lax.scan(lambda t, _: (operator(t), None), theta, length=horizon)[0].ravel()
+        iterate = regression(kind, num_agents=num_agents).iterate
+        return iterate(statistics, agent, theta, steps=horizon).ravel()
 
     return jax.jit(jax.vmap(of_one, in_axes=(None, 0, None)))
 
@@ -145,8 +145,8 @@ def test_every_agent_equals_the_definition(kind, horizon):
 
 @KINDS
 def test_no_agent_is_the_posterior_mean(kind):
-    operator = regression(kind).operator(learnt(kind), None)
-    theta = np.ravel(jax.jit(operator)(as_theta(kind, some_theta(kind))))
+    operator = jax.jit(partial(regression(kind).iterate, learnt(kind), None, steps=1))
+    theta = np.ravel(operator(as_theta(kind, some_theta(kind))))
     np.testing.assert_allclose(theta, exact(kind, 24)[0], rtol=1e-4, atol=1e-5)
 
 
@@ -278,7 +278,7 @@ def test_one_successor_more_than_there_are_places_for_is_not_a_number(batched):
         for part in parts:
             statistics = bundle.update(statistics, part)
         for agent in (None, 1):
-            theta = np.asarray(bundle.operator(statistics, agent)(jnp.ones((S, A))))
+            theta = np.asarray(bundle.iterate(statistics, agent, jnp.ones((S, A)), steps=1))
             expected = np.zeros((S, A), bool)
             expected[1, 0] = overflows
             np.testing.assert_array_equal(np.isnan(theta), expected)
@@ -288,9 +288,7 @@ def test_a_full_ring_is_the_regression_of_the_newest_data():
     """With the numbers that they had from the start, and a Gram matrix that lost the others."""
     kind, capacity = "features", 5
     bundle, data = regression(kind, capacity=capacity), oracle.numbered(DATA)
-    operator = jax.jit(
-        lambda statistics, agent, theta: bundle.operator(statistics, agent)(theta),
-    )
+    operator = jax.jit(partial(bundle.iterate, steps=1))
     statistics, added = bundle.init(KEY), 0
     for j in range(0, len(DATA.action), 4):
         new = oracle.rows(DATA, slice(j, j + 4))
