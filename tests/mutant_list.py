@@ -11,6 +11,7 @@ EXACT_ZERO = "tests/runtime/test_exact_zero.py"
 SEEDS = "tests/exploration/test_seeds.py"
 REPLAY = "tests/exploration/test_replay.py"
 DIRICHLET = "tests/exploration/test_dirichlet.py"
+PLANNING = "tests/exploration/test_planning.py"
 CARTPOLE = "tests/environments/test_environments_tabular_cartpole.py"
 
 
@@ -367,5 +368,19 @@ MUTANTS = [
         (
             "tests/runtime/test_simulator.py::test_an_update_sees_the_rows_that_acted_and_no_other[poisson-None]",
         ),
+    ),
+    Mutant(
+        "models of two axes come back in another order",
+        "exploration/planning.py",
+        "q.reshape(*q.shape[:-1], before, size)",
+        "q.reshape(*q.shape[:-1], size, before).swapaxes(-1, -2)",
+        (f"{PLANNING}::test_two_axes_of_models_are_planned_as_each_alone",),
+    ),
+    Mutant(
+        "the step size scales the reward only",
+        "exploration/planning.py",
+        "step_size * discount * mdp.probability",
+        "discount * mdp.probability",
+        (f"{PLANNING}::test_a_small_step_goes_part_of_the_way",),
     ),
 ]

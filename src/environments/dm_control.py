@@ -35,7 +35,7 @@ def dm_control_batch(
       ModuleNotFoundError: dm_control is not installed (it has no release for Python >= 3.13).
       ValueError: the suite has no such task, or a setting is out of range.
     """
-    suite = _suite()
+    suite = control_suite()
     tasks = {f"{domain}-{name}": (domain, name) for domain, name in suite.ALL_TASKS}
     if task not in tasks:
         near = difflib.get_close_matches(task, tasks, n=3) or sorted(tasks)
@@ -62,7 +62,8 @@ def dm_control_batch(
     return DmEnvBatch([load(seed) for seed in seeds], frames_per_step=action_repeat)
 
 
-def _suite() -> ModuleType:
+def control_suite() -> ModuleType:
+    """The `dm_control.suite` module, without the complaints of its rendering backends."""
     try:
         with warnings.catch_warnings():  # rendering backends complain where there is no screen
             warnings.simplefilter("ignore")

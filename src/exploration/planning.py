@@ -59,34 +59,30 @@ def value_iteration(
     chex.assert_equal_shape([q, mdp.reward])
 
     def sweep_all(mdp: MDP, q: chex.Array) -> chex.Array:
+        reward, weight = step_size * mdp.reward, step_size * discount * mdp.probability
+
         def sweep(q: chex.Array, _: None) -> tuple[chex.Array, None]:
-            backup = _backup(mdp, q, discount)
-            return backup if step_size == 1 else q + step_size * (backup - q), None
+            value = _after(jnp.max(q, axis=1), mdp.successor, weight)
+            return (reward if step_size == 1 else (1 - step_size) * q + reward) + value, None
 
         return jax.lax.scan(sweep, q, length=sweeps)[0]
 
     return sweep_all(mdp, q) if mdp.successor is None else _instances_last(sweep_all)(mdp, q)
 
 
-def _backup(mdp: MDP, q: chex.Array, discount: float) -> chex.Array:
-    """T Q, for one model or, in arrays `[..., N]`, for N; if sparse. An axis may be 1 for all N."""
-    value = jnp.max(q, axis=1)
-    if mdp.successor is None:
+def _after(value: chex.Array, successor: chex.Array | None, weight: chex.Array) -> chex.Array:
+    """`sum_b weight(s, a, b) value(successor(s, a, b))`, `[S, A]`; if sparse `[S, A, N]`."""
+    if successor is None:
         # Ten times as fast as to look up each state's value. The precision is that of float32 also
         # where products are by default rounded more.
-        after = jnp.matmul(mdp.probability, value, precision="highest")
-        return mdp.reward + discount * after
-    after = _look_up(value, mdp.successor)
-    return mdp.reward + discount * jnp.sum(mdp.probability * after, axis=2)
-
-
-def _look_up(value: chex.Array, successor: chex.Array) -> chex.Array:
-    """`value [S, N]` at `successor [S, A, B, N or 1]`, `[S, A, B, N]`."""
+        return jnp.matmul(weight, value, precision="highest")
     # A third of the time on CPU would go to clamping indices that are in bounds.
     settings = {"mode": "promise_in_bounds", "wrap_negative_indices": False}
     if successor.shape[-1] == 1:  # whole rows
-        return value.at[successor[..., 0]].get(**settings)
-    return value.at[successor, jnp.arange(value.shape[-1])].get(**settings)
+        after = value.at[successor[..., 0]].get(**settings)
+    else:
+        after = value.at[successor, jnp.arange(value.shape[-1])].get(**settings)
+    return jnp.sum(weight * after, axis=2)
 
 
 def _instances_last(function: Callable[[MDP, chex.Array], chex.Array]) -> Callable:

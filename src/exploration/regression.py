@@ -82,6 +82,7 @@ class CellStatistics(NamedTuple):
     """Sums over the data of each cell (s, a)."""
 
     seeds: Seeds
+    prior: jax.Array  # [K, S, A] θ̂, drawn once: to draw it at each use took most of the time
     size: jax.Array  # [] int32, number of data
     visits: jax.Array  # [S, A]
     reward: jax.Array  # [S, A] sum of r_j
@@ -100,7 +101,7 @@ def one_hot_regression(
 ) -> Regression:
     """One weight per state and action: the regression needs sums per cell only, not the data.
 
-    It keeps K + 2 B + 2 numbers a cell, whatever the number of data.
+    It keeps 2 K + 2 B + 2 numbers a cell, whatever the number of data.
 
     Args:
         config: the model.
@@ -114,8 +115,11 @@ def one_hot_regression(
     v, lambda_ = config.noise_variance, config.prior_variance
 
     def init(key: jax.Array) -> CellStatistics:
+        seeds, agents = make_seeds(key), jnp.arange(num_agents)[:, None]
+        prior = gaussian(seeds.prior, agents, jnp.arange(num_states * num_actions))
         return CellStatistics(
-            seeds=make_seeds(key),
+            seeds=seeds,
+            prior=lambda_**0.5 * prior.reshape(num_agents, *shape),
             size=jnp.int32(0),
             visits=jnp.zeros(shape),
             reward=jnp.zeros(shape),
@@ -154,8 +158,8 @@ def one_hot_regression(
         )
 
     def prior(statistics: CellStatistics, agent: chex.Array) -> jax.Array:
-        cells = jnp.arange(num_states * num_actions)
-        return lambda_**0.5 * gaussian(statistics.seeds.prior, agent, cells).reshape(shape)
+        # An agent beyond K gets NaN, not what is another's.
+        return statistics.prior.at[agent].get(mode="fill", fill_value=jnp.nan)
 
     def iterate(
         statistics: CellStatistics,
@@ -169,7 +173,6 @@ def one_hot_regression(
         precision = statistics.visits / v + 1 / lambda_
         reward = statistics.reward / v
         if agent is not None:
-            # An agent beyond K gets NaN, not the noise of another.
             noise = statistics.noise.at[..., agent].get(mode="fill", fill_value=jnp.nan)
             reward += noise / v + prior(statistics, agent) / lambda_
         leaking = statistics.continued / v / precision[..., None]

@@ -7,17 +7,17 @@ import pytest
 pytest.importorskip("dm_control")
 
 from expedition.environments.cartpole import TASKS, CartpoleBatch
-from expedition.environments.dm_control import _suite, dm_control_batch
+from expedition.environments.dm_control import control_suite, dm_control_batch
 from expedition.environments.interface import FIRST, LAST, MID
 
 
 def make(task, num=3, **settings):
-    return CartpoleBatch(_suite(), task, num, jax.random.key(0), **settings)
+    return CartpoleBatch(control_suite(), task, num, jax.random.key(0), **settings)
 
 
 def suite_environment(task, state):
     """The suite's own environment, set to a state (cart, pole, and their velocities)."""
-    environment = _suite().load("cartpole", task)
+    environment = control_suite().load("cartpole", task)
     environment.reset()
     with environment.physics.reset_context():
         environment.physics.set_state(state)
@@ -70,7 +70,7 @@ def test_free_running_it_stays_with_the_suite_for_a_second():
 def test_starts_are_distributed_as_the_suites(task):
     ours = make(task, 400)
     ours.reset()
-    environment = _suite().load("cartpole", task, task_kwargs={"random": 1})
+    environment = control_suite().load("cartpole", task, task_kwargs={"random": 1})
     theirs = []
     for _ in range(400):
         environment.reset()
@@ -121,7 +121,7 @@ def test_bins_span_the_range_of_the_force():
 def test_the_key_names_the_episodes_and_the_suite_names_the_batch():
     assert isinstance(dm_control_batch("cartpole-swingup", 2, jax.random.key(0)), CartpoleBatch)
     first, same = make("swingup").reset(), make("swingup").reset()
-    other = CartpoleBatch(_suite(), "swingup", 3, jax.random.key(1)).reset()
+    other = CartpoleBatch(control_suite(), "swingup", 3, jax.random.key(1)).reset()
     np.testing.assert_array_equal(first.observation, same.observation)
     assert not np.any(first.observation == other.observation)
     assert len(np.unique(first.observation[:, 0])) == 3

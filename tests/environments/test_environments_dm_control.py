@@ -20,7 +20,7 @@ from expedition.environments import (
 )
 
 try:
-    SUITE = dm_control._suite()
+    SUITE = dm_control.control_suite()
 except ModuleNotFoundError:  # no release for this Python
     SUITE = None
 INSTALLED = pytest.mark.skipif(SUITE is None, reason="dm_control is not installed")

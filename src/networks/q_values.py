@@ -1,0 +1,23 @@
+"""Action values of an ensemble, each member's with a frozen prior of its own."""
+
+from collections.abc import Sequence
+
+import flax.linen as nn
+import jax
+
+_glorot = nn.initializers.glorot_uniform()
+
+
+class SkipMLP(nn.Module):
+    """Dense layers with ReLU, and a linear way past them: `W x + MLP(x)`; Glorot's initialiser."""
+
+    num_outputs: int
+    hidden: Sequence[int] = (50, 50)
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Maps `[N, features]` to `[N, num_outputs]`."""
+        skip = nn.Dense(self.num_outputs, use_bias=False, kernel_init=_glorot, name="skip")(x)
+        for width in self.hidden:
+            x = nn.relu(nn.Dense(width, kernel_init=_glorot)(x))
+        return skip + nn.Dense(self.num_outputs, kernel_init=_glorot)(x)
