@@ -4,7 +4,7 @@ from expedition.runtime.channel import BoundedQueue, QueueClosed
 from expedition.runtime.evaluation import Evaluation, evaluate
 from expedition.runtime.keys import named_key
 from expedition.runtime.prefetch import AXIS
-from expedition.runtime.simulator import Outcome, Problem, simulate
+from expedition.runtime.simulator import Outcome, Problem, Running, Simulation, simulate, simulation
 from expedition.runtime.supervision import StopRequest, stop_on_signals
 from expedition.runtime.train import RuntimeConfig, TrainResult, select_devices, train
 
@@ -15,13 +15,16 @@ __all__ = [
     "Outcome",
     "Problem",
     "QueueClosed",
+    "Running",
     "RuntimeConfig",
+    "Simulation",
     "StopRequest",
     "TrainResult",
     "evaluate",
     "named_key",
     "select_devices",
     "simulate",
+    "simulation",
     "stop_on_signals",
     "train",
 ]

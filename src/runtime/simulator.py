@@ -5,6 +5,7 @@ no threads and no lag: an agent acts on everything that is known at its instant.
 """
 
 import math
+from collections.abc import Callable
 from typing import Any, Literal, NamedTuple, Protocol, get_args
 
 import dm_env
@@ -47,82 +48,85 @@ class Outcome(NamedTuple):
     actor_state: Any  # [W, K, ...]
 
 
-class _Agents(NamedTuple):
+class Agents(NamedTuple):
+    """K agents in a world."""
+
     environment: Any  # [K, ...]
     timestep: dm_env.TimeStep  # [K, ...] the newest
     actor: Any  # [K, ...]
-    returns: jax.Array  # [K]
-    steps: jax.Array  # [K]
+    returns: jax.Array  # [K] sum of rewards
+    steps: jax.Array  # [K] int32, actions taken
 
 
-class _World(NamedTuple):
+class World(NamedTuple):
     """All that stays as it is while the agents act."""
 
     world: Any
-    order: jax.Array  # [E] int32, whose clock ticks; K, nobody's, after the horizon
+    order: (
+        jax.Array
+    )  # [E] int32, whose turn it is; the number of turns, nobody's, after the horizon
     act_key: jax.Array
 
 
-class _Progress(NamedTuple):
+class Progress(NamedTuple):
+    """How far it has come."""
+
     tick: jax.Array  # [] int32, the first that has not come
-    state: Any
-    agents: _Agents
+    state: Any  # the algorithm's
+    agents: Agents
 
 
-def simulate(
+class Running(NamedTuple):
+    """W worlds under way: arrays, which may be saved and loaded like any others."""
+
+    worlds: World  # [W, ...]
+    progress: Progress  # [W, ...]
+
+
+class Simulation(NamedTuple):
+    """The simulator in parts, for who wants to look on; pure, to be jitted."""
+
+    start: Callable[[jax.Array], Running]
+    """`start(keys [W]) -> running`."""
+    advance: Callable[[Running, int | jax.Array], Running]
+    """`advance(running, until) -> running`, where tick `until` has not come."""
+    num_ticks: int
+    """Ticks until the end."""
+
+
+def simulation(
     agent: Agent,
     problem: Problem,
-    keys: jax.Array,
     *,
     num_agents: int,
     horizon: float,
     clock: Clock = "poisson",
-) -> Outcome:
-    """Lets K agents explore one world together, in each of W worlds.
+    at_once: int | None = None,
+) -> Simulation:
+    """Makes the parts of which `simulate` is made; see there."""
+    _check(num_agents, horizon, clock, at_once)
+    at_once = num_agents if at_once is None else at_once
+    if clock == "poisson":
+        num_ticks = _most_ticks(num_agents, horizon, problem.max_steps)
+    else:
+        num_ticks = int(horizon) * (num_agents // at_once)
 
-    An agent whose episode has ended acts no more. Its ticks cost nothing: the program looks ahead
-    for the next agent that acts. Memory is that of the agent's state and of one integer a tick, in
-    each world.
-
-    Args:
-        agent: the algorithm; its `update` sees a trajectory of length 1 after each instant.
-        problem: draws the worlds, and steps each agent in its own.
-        keys: `[W]`, one a world; it fixes the world, the seeds, the clocks and every other draw.
-        num_agents: K.
-        horizon: the time after which nobody acts; every clock ticks once a unit of time, on average
-            ("poisson": independent Poisson processes, one agent acts at a time, on everything known
-            at that instant) or exactly ("synchronous": all act at once).
-        clock: whose ticks they are.
-
-    Returns:
-        The outcome. No world's depends on which others there are.
-
-    Raises:
-        ValueError: there is no agent, no time or no such clock.
-    """
-    shortest = 1 if clock == "synchronous" else 0
-    if num_agents < 1 or clock not in get_args(Clock) or not horizon > 0 or horizon < shortest:
-        raise ValueError(
-            f"{num_agents} agents, horizon {horizon} and clock {clock!r} were given; expected at "
-            f"least 1, a positive number (synchronous: at least 1) and one of {get_args(Clock)}"
-        )
-
-    def start(key: jax.Array) -> tuple[_World, _Progress]:
+    def start(key: jax.Array) -> tuple[World, Progress]:
         world_key, start_key, agent_key, clock_key, act_key = jax.random.split(key, 5)
         world = problem.draw(world_key)
         reset = jax.vmap(lambda key: problem.reset(world, key))
         environments, timesteps = reset(jax.random.split(start_key, num_agents))
         nothing = jnp.zeros(num_agents)
         actor_state = agent.initial_actor_state(num_agents)
-        agents = _Agents(environments, timesteps, actor_state, nothing, nothing.astype(jnp.int32))
+        agents = Agents(environments, timesteps, actor_state, nothing, nothing.astype(jnp.int32))
         if clock == "poisson":
             order = poisson_order(clock_key, num_agents, horizon, problem.max_steps)
             order = jnp.pad(order, (0, _LOOK_AHEAD), constant_values=num_agents)
         else:
-            order = jnp.arange(int(horizon))  # of instants
-        return _World(world, order, act_key), _Progress(jnp.int32(0), agent.init(agent_key), agents)
+            order = jnp.arange(num_ticks) % (num_agents // at_once)
+        return World(world, order, act_key), Progress(jnp.int32(0), agent.init(agent_key), agents)
 
-    def poisson_instant(world: _World, progress: _Progress) -> _Progress:
+    def poisson_instant(world: World, progress: Progress) -> Progress:
         ended = progress.agents.timestep.step_type == LAST
         ahead = jax.lax.dynamic_slice_in_dim(world.order, progress.tick, _LOOK_AHEAD)
         acts = ~ended.at[ahead].get(mode="fill", fill_value=True)
@@ -133,31 +137,105 @@ def simulate(
         state, rows = _act(agent, problem, world, tick, acts.any(), progress.state, rows)
         who = jnp.where(acts.any(), who, num_agents)
         agents = jax.tree.map(lambda x, y: x.at[who].set(y, mode="drop"), progress.agents, rows)
-        return _Progress(tick + 1, state, agents)
+        return Progress(tick + 1, state, agents)
 
-    def synchronous_instant(world: _World, progress: _Progress) -> _Progress:
-        acts = progress.agents.timestep.step_type != LAST
-        state, rows = _act(
-            agent, problem, world, progress.tick, acts, progress.state, progress.agents
+    def synchronous_instant(world: World, progress: Progress) -> Progress:
+        first = world.order[progress.tick] * at_once
+        rows = jax.tree.map(
+            lambda x: jax.lax.dynamic_slice_in_dim(x, first, at_once), progress.agents
+        )
+        acts = rows.timestep.step_type != LAST
+        state, after = _act(agent, problem, world, progress.tick, acts, progress.state, rows)
+        rows = jax.tree.map(
+            lambda new, old: jnp.where(acts.reshape(-1, *[1] * (new.ndim - 1)), new, old),
+            after,
+            rows,
         )
         agents = jax.tree.map(
-            lambda new, old: jnp.where(acts.reshape(-1, *[1] * (new.ndim - 1)), new, old),
-            rows,
-            progress.agents,
+            lambda x, y: jax.lax.dynamic_update_slice_in_dim(x, y, first, 0), progress.agents, rows
         )
-        return _Progress(progress.tick + 1, state, agents)
+        return Progress(progress.tick + 1, state, agents)
 
-    worlds, progress = jax.vmap(start)(keys)
     instant = jax.vmap(poisson_instant if clock == "poisson" else synchronous_instant)
-    # One loop for all worlds rather than a loop in each: under `vmap` that would copy the state of
-    # those that have ended at every step.
-    progress = jax.lax.while_loop(
-        lambda progress: (progress.tick < worlds.order.shape[1]).any(),
-        lambda progress: instant(worlds, progress),
-        progress,
+
+    def advance(running: Running, until: int | jax.Array) -> Running:
+        # One loop for all worlds rather than a loop in each: under `vmap` that would copy the state
+        # of those that have ended at every step.
+        progress = jax.lax.while_loop(
+            lambda progress: (progress.tick < until).any(),
+            lambda progress: instant(running.worlds, progress),
+            running.progress,
+        )
+        return running._replace(progress=progress)
+
+    return Simulation(lambda keys: Running(*jax.vmap(start)(keys)), advance, num_ticks)
+
+
+def simulate(
+    agent: Agent,
+    problem: Problem,
+    keys: jax.Array,
+    *,
+    num_agents: int,
+    horizon: float,
+    clock: Clock = "poisson",
+    at_once: int | None = None,
+) -> Outcome:
+    """Lets K agents explore one world together, in each of W worlds.
+
+    An agent whose episode has ended acts no more. On Poisson clocks its ticks cost nothing: the
+    program looks ahead for the next agent that acts. Memory is that of the agent's state and of
+    one integer a tick, in each world.
+
+    Args:
+        agent: the algorithm; its `update` sees a trajectory of length 1 after each instant.
+        problem: draws the worlds, and steps each agent in its own.
+        keys: `[W]`, one a world; it fixes the world, the seeds, the clocks and every other draw.
+        num_agents: K.
+        horizon: the time after which nobody acts; every clock ticks once a unit of time, on average
+            ("poisson": independent Poisson processes, one agent acts at a time, on everything known
+            at that instant) or exactly ("synchronous").
+        clock: whose ticks they are.
+        at_once: how many agents of synchronous clocks act at one instant, before the next so many
+            do, who know of it; a divisor of K. All by default.
+
+    Returns:
+        The outcome. No world's depends on which others there are.
+
+    Raises:
+        ValueError: there is no agent, no time or no such clock, or turns that do not fit.
+    """
+    parts = simulation(
+        agent, problem, num_agents=num_agents, horizon=horizon, clock=clock, at_once=at_once
     )
-    agents = progress.agents
-    return Outcome(worlds.world, agents.returns, agents.steps, progress.state, agents.actor)
+    worlds, (_, state, agents) = parts.advance(parts.start(keys), parts.num_ticks)
+    return Outcome(worlds.world, agents.returns, agents.steps, state, agents.actor)
+
+
+def _check(num_agents: int, horizon: float, clock: Clock, at_once: int | None) -> None:
+    shortest = 1 if clock == "synchronous" else 0
+    if num_agents < 1 or clock not in get_args(Clock) or not horizon > 0 or horizon < shortest:
+        raise ValueError(
+            f"{num_agents} agents, horizon {horizon} and clock {clock!r} were given; expected at "
+            f"least 1, a positive number (synchronous: at least 1) and one of {get_args(Clock)}"
+        )
+    if at_once is not None and (clock != "synchronous" or at_once < 1 or num_agents % at_once):
+        raise ValueError(
+            f"at_once={at_once} of {num_agents} agents with {clock} clocks was given; expected a "
+            "divisor of their number, with synchronous clocks"
+        )
+
+
+def _most_ticks(num_agents: int, horizon: float, max_steps: int | None) -> int:
+    """A number of Poisson ticks that all clocks together will not be seen to pass."""
+    total = num_agents * horizon
+    return min(num_agents * _ticks(horizon, max_steps), math.ceil(total + 8 * math.sqrt(total)) + 8)
+
+
+def _ticks(horizon: float, max_steps: int | None) -> int:
+    # Eight standard deviations above the mean: a run that needs more will not be seen.
+    ticks = math.ceil(horizon + 8 * math.sqrt(horizon)) + 8
+    return ticks if max_steps is None else min(ticks, max_steps)
 
 
 def poisson_order(
@@ -174,11 +252,8 @@ def poisson_order(
     Returns:
         `[E]` int32 agents; K in the places after the last tick.
     """
-    # Eight standard deviations above the mean: a run that needs more will not be seen.
-    ticks = math.ceil(horizon + 8 * math.sqrt(horizon)) + 8
-    ticks = ticks if max_steps is None else min(ticks, max_steps)
-    total = num_agents * horizon
-    events = min(num_agents * ticks, math.ceil(total + 8 * math.sqrt(total)) + 8)
+    ticks = _ticks(horizon, max_steps)
+    events = _most_ticks(num_agents, horizon, max_steps)
     times = jnp.cumsum(jax.random.exponential(key, (num_agents, ticks)), axis=1)
     agents = jnp.broadcast_to(jnp.arange(num_agents)[:, None], times.shape)
     agents = jnp.where(times <= horizon, agents, num_agents)
@@ -188,12 +263,12 @@ def poisson_order(
 def _act(
     agent: Agent,
     problem: Problem,
-    world: _World,
+    world: World,
     tick: jax.Array,
     acts: jax.Array,
     state: Any,
-    rows: _Agents,
-) -> tuple[Any, _Agents]:
+    rows: Agents,
+) -> tuple[Any, Agents]:
     """One step of B agents, and what the team learns of those that act."""
     # Agents that do not act look like ended ones, whose rows are no transitions.
     step_type = jnp.where(acts, rows.timestep.step_type, jnp.int8(LAST))
@@ -203,7 +278,7 @@ def _act(
     step = jax.vmap(problem.step, in_axes=(None, 0, 0))
     environment, after = step(world.world, rows.environment, action)
     state, _ = agent.update(state, _trajectory(rows.actor, before, action, extras, after))
-    return state, _Agents(environment, after, actor, rows.returns + after.reward, rows.steps + 1)
+    return state, Agents(environment, after, actor, rows.returns + after.reward, rows.steps + 1)
 
 
 def _trajectory(

@@ -15,7 +15,7 @@ from expedition.environments.chains import bipolar_chain
 from expedition.environments.interface import first, transition
 from expedition.exploration.regression import RegressionConfig, one_hot_regression
 from expedition.runtime import simulator
-from expedition.runtime.simulator import poisson_order, simulate
+from expedition.runtime.simulator import poisson_order, simulate, simulation
 
 AGENTS, WORLDS, HORIZON = 3, 4, 9.5
 GOAL, LIMIT = 20, 7
@@ -95,13 +95,19 @@ def gossip():
 
 
 CLOCKS = pytest.mark.parametrize(
-    ("clock", "max_steps"), [("poisson", None), ("poisson", LIMIT), ("synchronous", None)]
+    ("clock", "max_steps"),
+    [("poisson", None), ("poisson", LIMIT), ("synchronous", None), ("one at once", None)],
 )
 
 
+def settings(clock, horizon=HORIZON):
+    if clock == "one at once":
+        return {"clock": "synchronous", "at_once": 1, "num_agents": AGENTS, "horizon": horizon}
+    return {"clock": clock, "num_agents": AGENTS, "horizon": horizon}
+
+
 def run(keys, clock="poisson", max_steps=None, horizon=HORIZON):
-    problem = Walk(max_steps)
-    return simulate(gossip(), problem, keys, num_agents=AGENTS, horizon=horizon, clock=clock)
+    return simulate(gossip(), Walk(max_steps), keys, **settings(clock, horizon))
 
 
 @cache
@@ -141,8 +147,10 @@ def event_by_event(key, clock, max_steps):
         clock_key = jax.random.wrap_key_data(drawn["clock"])
         order = poisson_order(clock_key, AGENTS, HORIZON, max_steps)
         instants = [[int(agent)] if agent < AGENTS else [] for agent in order]
-    else:
+    elif clock == "synchronous":
         instants = [range(AGENTS)] * 9  # at the times 1 to 9
+    else:
+        instants = [[k] for k in range(AGENTS)] * 9
 
     for tick, instant in enumerate(instants):
         known = checksum  # before the instant
@@ -182,6 +190,21 @@ def test_an_update_sees_the_rows_that_acted_and_no_other(clock, max_steps):
     np.testing.assert_array_equal(found.state.params[:, 1], found.steps.sum(axis=1))
     assert found.steps.max() == LIMIT
     assert (found.steps < LIMIT).any()
+
+
+@pytest.mark.parametrize("clock", ["poisson", "synchronous"])
+def test_in_parts_it_is_the_same(clock):
+    parts = simulation(gossip(), Walk(), **settings(clock))
+    advance = compiled(parts.advance)
+    running = compiled(parts.start)(KEYS)
+    for until in range(2, parts.num_ticks + 2, 2):
+        running = advance(running, until)
+        if until == 4:
+            assert (running.progress.agents.steps <= 4).all()
+            assert running.progress.agents.steps.any()
+    whole = outcome(clock, None)
+    np.testing.assert_array_equal(running.progress.agents.returns, whole.returns)
+    np.testing.assert_array_equal(running.progress.state.params, whole.state.params)
 
 
 def test_how_far_it_looks_ahead_changes_nothing(monkeypatch):
@@ -274,7 +297,17 @@ def test_whose_tick_comes_next_is_anybodys_guess():
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"num_agents": 0}, {"horizon": 0.0}, {"horizon": -1.0}, {"clock": "sundial"}], ids=str
+    "wrong",
+    [
+        {"num_agents": 0},
+        {"horizon": 0.0},
+        {"horizon": -1.0},
+        {"clock": "sundial"},
+        {"at_once": 1},
+        {"at_once": 2, "clock": "synchronous"},
+        {"at_once": 0, "clock": "synchronous"},
+    ],
+    ids=str,
 )
 def test_arguments_out_of_range_are_named(wrong):
     arguments = {"num_agents": AGENTS, "horizon": HORIZON, "clock": "poisson"} | wrong
