@@ -8,6 +8,7 @@ from typing import Any
 
 LABELS = {
     "concurrent_ucrl": "concurrent UCRL",
+    "dqn": "DQN",
     "psrl": "PSRL",
     "seed_sampling": "seed sampling",
     "seed_lsvi": "seed LSVI",

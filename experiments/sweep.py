@@ -202,12 +202,15 @@ class Reporter:
 
     def row(self, title: str, row: Row) -> None:
         """Says what has been found."""
-        self._progress.advance(self._task)
-        self._console.print(
+        self.note(
             f"{title:16} {row.algorithm:20} K {row.agents:<5} {row.mean:9.3f} "
-            f"± {row.standard_error:.3f}  {row.instances:5} worlds {row.seconds:6.1f} s",
-            soft_wrap=True,
+            f"± {row.standard_error:.3f}  {row.instances:5} worlds {row.seconds:6.1f} s"
         )
+
+    def note(self, text: str) -> None:
+        """Says what has been found, and counts the cell."""
+        self._progress.advance(self._task)
+        self._console.print(text, soft_wrap=True)
 
     def __exit__(self, *_: object) -> None:
         self._progress.stop()

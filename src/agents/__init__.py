@@ -1,19 +1,25 @@
 """Agents: one file an algorithm, each a bundle of pure functions with its config."""
 
 from expedition.agents.agent import Agent, Trajectory
+from expedition.agents.dqn import DqnConfig, dqn
 from expedition.agents.impala import ImpalaConfig, ImpalaState, impala
+from expedition.agents.seed_ensemble import SeedEnsembleConfig, seed_ensemble
 from expedition.agents.seed_lsvi import seed_lsvi
 from expedition.agents.seed_td import linear_seed_td
 from expedition.agents.tabular import TabularConfig, tabular
 
 __all__ = [
     "Agent",
+    "DqnConfig",
     "ImpalaConfig",
     "ImpalaState",
+    "SeedEnsembleConfig",
     "TabularConfig",
     "Trajectory",
+    "dqn",
     "impala",
     "linear_seed_td",
+    "seed_ensemble",
     "seed_lsvi",
     "tabular",
 ]

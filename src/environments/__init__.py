@@ -17,6 +17,8 @@ from expedition.environments.interface import (
 )
 from expedition.environments.probes import PROBES, Probe
 from expedition.environments.registry import make
+from expedition.environments.swingup import Swingup, SwingupState
+from expedition.environments.swingup_mujoco import SwingupBatch
 from expedition.environments.tabular_cartpole import TabularCartpole, pseudo_regret
 
 __all__ = [
@@ -35,6 +37,9 @@ __all__ = [
     "GraphProblem",
     "GymBatch",
     "Probe",
+    "Swingup",
+    "SwingupBatch",
+    "SwingupState",
     "TabularCartpole",
     "atari_batch",
     "bipolar_chain",

@@ -25,6 +25,7 @@ def seed_td_loss(
     noise_t: chex.Array,
     *,
     noise_variance: chex.Numeric = 1.0,
+    weight_t: chex.Array | None = None,
     reduction: str = "sum",
 ) -> SeedTDLoss:
     """Computes the squared temporal differences to targets that the agent's seed perturbs.
@@ -42,6 +43,7 @@ def seed_td_loss(
         q_t: [N, A] Q⁻(s'_j, ·), of the same or of older parameters.
         noise_t: [N] z_j, the seed's noise for datum j.
         noise_variance: v, that of the noise.
+        weight_t: [N] weight of each datum, 0 to leave it out; None: 1. A mean divides by N.
         reduction: "sum", or "mean" over the N data.
 
     Returns:
@@ -62,7 +64,7 @@ def seed_td_loss(
     (variance,) = scalars(q_tm1.dtype, noise_variance=noise_variance)
     target = jax.lax.stop_gradient(r_t + discount_t * jnp.max(q_t, axis=-1) + noise_t)
     errors = target - jnp.take_along_axis(q_tm1, a_tm1[:, None], axis=-1)[:, 0]
-    loss = reduce_rows(jnp.square, errors, weight_tm1=None, reduction=reduction) / variance
+    loss = reduce_rows(jnp.square, errors, weight_tm1=weight_t, reduction=reduction) / variance
     return SeedTDLoss(loss, jax.lax.stop_gradient(errors))
 
 

@@ -1,4 +1,4 @@
-"""Networks: torsos, recurrent cores, policy heads, and the actor-critic made of them (flax)."""
+"""Networks: torsos, recurrent cores, policy heads, actor-critics, action values (flax)."""
 
 from expedition.networks.actor_critic import (
     ActorCritic,
@@ -7,6 +7,7 @@ from expedition.networks.actor_critic import (
     policy_head,
 )
 from expedition.networks.cores import LSTMCore
+from expedition.networks.q_values import SkipMLP
 from expedition.networks.torsos import DeepTorso, MLPTorso, ShallowTorso
 
 __all__ = [
@@ -17,5 +18,6 @@ __all__ = [
     "LSTMCore",
     "MLPTorso",
     "ShallowTorso",
+    "SkipMLP",
     "policy_head",
 ]

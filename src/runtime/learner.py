@@ -15,22 +15,19 @@ _unstack = jax.jit(lambda tree: jax.tree.map(lambda x: x[0], tree))
 
 
 class Learner:
-    """Holds the state, equal on all devices, and updates it in place (its buffers are donated).
+    """Holds the state of each device, and updates it in place (its buffers are donated).
 
     Args:
-      agent: its `update` combines gradients over the axis `prefetch.AXIS`.
+      agent: its `init` and `update` may use the axis `prefetch.AXIS`: to combine gradients, or to
+        tell which part of the state is the device's own. The parameters are equal on all devices.
       key: names the initial state.
       devices: where to learn; each gets an equal part of every batch.
     """
 
     def __init__(self, agent: Agent, key: jax.Array, devices: Sequence[jax.Device]) -> None:
-        def replicas(key: jax.Array) -> Any:
-            return jax.tree.map(
-                lambda x: jnp.broadcast_to(x, (len(devices), *x.shape)), agent.init(key)
-            )
-
         self._sharding = device_axis(devices)
-        self._state = jax.jit(replicas, out_shardings=self._sharding)(key)
+        init = jax.pmap(agent.init, axis_name=AXIS, devices=list(devices))
+        self._state = init(jnp.broadcast_to(key, len(devices)))
         self.compiled = threading.Event()
         self._update = jax.pmap(
             agent.update, axis_name=AXIS, devices=list(devices), donate_argnums=0

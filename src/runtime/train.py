@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 import jax
@@ -146,12 +147,12 @@ def train(
         config.environments_per_actor,
         config.unroll_length,
     )
-    actor_state = agent.initial_actor_state(config.environments_per_actor)
-    actor_state = jax.device_put(actor_state, devices.actor)
     act = jit_act(agent)
     actors = [
         Actor(act, like, actor_state, environment, server, named_key(key, "actor", i))
-        for i, environment in enumerate(environments)
+        for i, (actor_state, environment) in enumerate(
+            zip(_actor_states(agent, config, devices.actor), environments, strict=True)
+        )
     ]
     window = Window(actors, unrolls)
     unrolls_per_batch = config.batch_size // config.environments_per_actor
@@ -197,6 +198,16 @@ def _learn(
     server.publish(window.updates + 1, jax.device_put(learner.params(), actor))
     window.time.lap("publish")
     window.add(batch, metrics)
+
+
+def _actor_states(agent: Agent, config: RuntimeConfig, device: jax.Device) -> list[Any]:
+    """Each actor's part of the initial states of all environments: agents are told apart by it."""
+    size = config.environments_per_actor
+    states = jax.device_get(agent.initial_actor_state(config.actors * size))
+    parts = jax.tree.map(lambda x: x.reshape(config.actors, size, *x.shape[1:]), states)
+    return [
+        jax.device_put(jax.tree.map(itemgetter(i), parts), device) for i in range(config.actors)
+    ]
 
 
 def _check(environments: Sequence[BatchedEnvironment], config: RuntimeConfig) -> None:

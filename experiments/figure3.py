@@ -1,0 +1,254 @@
+"""Figure 3: a team learns to swing up a cart-pole: `python -m experiments.figure3`.
+
+Reproduces figure 3 of Dimakopoulou, Osband & Van Roy (2018), Scalable Coordinated Exploration in
+Concurrent Reinforcement Learning, https://arxiv.org/abs/1805.08948: the average instantaneous
+reward of K agents over 30 seconds of interaction, by seed TD with an ensemble and, as the baseline,
+by epsilon-greedy DQN. Writes `swingup.csv`, pictures of it and of where the team has been.
+"""
+
+import itertools
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, get_args
+
+import jax
+import numpy as np
+
+if not __package__:  # run as a file, not with -m
+    sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from expedition.agents import Agent, DqnConfig, SeedEnsembleConfig, dqn, seed_ensemble
+from expedition.environments import Swingup
+from expedition.networks import SkipMLP
+from expedition.runtime import AXIS, named_key
+from experiments import plots, swingup_plots, swingup_runs
+from experiments.curves import Curve, Curves
+from experiments.sweep import Reporter, command, open_folder
+
+Algorithm = Literal["seed_td", "dqn"]
+Goal = Literal["scaled", "metric"]
+Environment = Literal["jax", "dm_control"]
+
+QUICK_AGENTS = (30, 100)
+
+
+@dataclass(frozen=True)
+class Constants:
+    """What the paper gives, and what it leaves open; docs/figures.md says how that was chosen."""
+
+    max_models: int = 30
+    """Models E of the ensemble: this many, or one an agent if there are fewer."""
+    prior_scale: float = 3.0
+    """Scale of the frozen prior networks."""
+    noise_variance: float = 0.01
+    """Variance v of the seeds' noise."""
+    batch_size: int = 16
+    """Data of a gradient step."""
+    learning_rate: float = 1e-3
+    """Of Adam."""
+    hidden: tuple[int, ...] = (50, 50)
+    """Widths of the networks' layers."""
+    discount: float = 0.99
+    """Discount gamma. Open."""
+    steps_per_action: float = 1.0
+    """Gradient steps of each model for each action of an agent. Open."""
+    turns: int = 10
+    """Parts of the team that act one after the other in a period, models updated between. Open."""
+    bootstraps: int = 2
+    """How often in a period the parameters are renewed that targets bootstrap from. Open."""
+    double: bool = True
+    """Whether the newest parameters choose the action that a target evaluates. Open."""
+    epsilon: float = 0.05
+    """Of epsilon-greedy DQN. Open."""
+
+    def __post_init__(self) -> None:
+        if self.turns < 1 or self.turns % self.bootstraps:
+            raise ValueError(
+                f"bootstraps is {self.bootstraps} and turns {self.turns}; expected a divisor"
+            )
+
+
+@dataclass(frozen=True)
+class Config:
+    """Settings of figure 3."""
+
+    out: Path | None = None
+    """Folder for tables and pictures; a sweep that was stopped there goes on.
+    Default: runs/figure3, or runs/figure3-quick."""
+    seed: int = 0
+    """Fixes every random draw."""
+    quick: bool = False
+    """Seed TD with 30 and 100 agents, 2 instances."""
+    agents: tuple[int, ...] = (10, 30, 100, 300)
+    """Numbers of agents K of seed TD; DQN gets the largest."""
+    algorithms: tuple[Algorithm, ...] = get_args(Algorithm)
+    """Which to run."""
+    goals: tuple[Goal, ...] = get_args(Goal)
+    """In what units the goal's thresholds are."""
+    instances: int = 10
+    """Random instances of each curve."""
+    seconds: float = 30.0
+    """Length of the interaction; an action lasts .01 s."""
+    environment: Environment = "jax"
+    """The port, all compiled into one program, or MuJoCo with actor threads and a learner."""
+    constants: Constants = Constants()
+    """The algorithm's."""
+
+    def __post_init__(self) -> None:
+        if not (self.agents and self.algorithms and self.goals and self.instances > 0):
+            raise ValueError(
+                "agents, algorithms, goals or instances is empty; expected some of each"
+            )
+        if self.seconds < swingup_runs.WINDOW:
+            raise ValueError(
+                f"seconds is {self.seconds}; expected at least {swingup_runs.WINDOW}, one point"
+            )
+        for k in self.agents:
+            if k < 1 or k % min(k, self.constants.turns):
+                raise ValueError(
+                    f"{k} agents take {self.constants.turns} turns; expected a multiple of them"
+                )
+
+
+def make_agent(algorithm: Algorithm, num_agents: int, config: Config) -> Agent:
+    """Either algorithm for K agents, with as many gradient steps for each model."""
+    constants, spec = config.constants, Swingup().spec
+    network = SkipMLP(spec.action.num_values, constants.hidden)
+    parts = turns(num_agents, config)
+    settings = {
+        "batch_size": constants.batch_size,
+        "steps": max(1, round(constants.steps_per_action * num_agents / parts)),
+        "learning_rate": constants.learning_rate,
+        "discount": constants.discount,
+        "target_period": max(1, parts // constants.bootstraps),
+        "double": constants.double,
+        "capacity": num_agents * swingup_runs.periods(config.seconds),
+    }
+    if algorithm == "dqn":
+        return dqn(DqnConfig(epsilon=constants.epsilon, **settings), spec, network)
+    ensemble = SeedEnsembleConfig(
+        num_models=min(num_agents, constants.max_models),
+        prior_scale=constants.prior_scale,
+        noise_variance=constants.noise_variance,
+        **settings,
+    )
+    axis_name = AXIS if config.environment == "dm_control" else None
+    return seed_ensemble(ensemble, spec, network, axis_name=axis_name)
+
+
+def turns(num_agents: int, config: Config) -> int:
+    """In how many parts the team acts; actor threads have no order, and a part is an update."""
+    return min(num_agents, config.constants.turns) if config.environment == "jax" else 1
+
+
+class Watcher:
+    """Keeps what is seen of some instances, and says how it goes."""
+
+    def __init__(self, title: str, seconds: float, report: Reporter) -> None:
+        self._title, self._seconds, self._report = title, seconds, report
+        self._looks: list[swingup_runs.Look] = []
+        self._began = time.perf_counter()
+
+    def __call__(self, look: swingup_runs.Look) -> None:
+        """Takes a look."""
+        self._looks.append(look)
+        if len(self._looks) == 1:
+            self._began = time.perf_counter()  # what was compiled before says nothing of the rest
+        per_look = (time.perf_counter() - self._began) / max(1, len(self._looks) - 1)
+        left = per_look * (self._seconds - look.second) / swingup_runs.LOOK
+        self._report.show(
+            f"{self._title}: {look.second:.1f} s, reward {look.mean_reward.mean():.3f}, "
+            f"upright {look.upright:.0%}, {left:.0f} s left"
+        )
+
+    def points(self, instance: int) -> list[tuple[float, float]]:
+        """The rewards of each window, with the second of its end."""
+        each = round(swingup_runs.WINDOW / swingup_runs.LOOK)
+        rewards = [look.mean_reward[instance] for look in self._looks]
+        windows = [rewards[i : i + each] for i in range(0, len(rewards) - each + 1, each)]
+        return [
+            (swingup_runs.WINDOW * (i + 1), float(np.mean(window)))
+            for i, window in enumerate(windows)
+        ]
+
+    def save_team(self, path: Path) -> None:
+        """Where the first instance's first agents have been."""
+        few = slice(swingup_plots.TEAM)
+        np.savez_compressed(
+            path,
+            second=np.array([look.second for look in self._looks], np.float32),
+            **{
+                name: np.array([getattr(look, name)[0, few] for look in self._looks], np.float16)
+                for name in ("position", "angle", "spin")
+            },
+        )
+
+
+def run(config: Config) -> None:
+    """Runs what is missing, then draws."""
+    plots.require()
+    agents = QUICK_AGENTS if config.quick else config.agents
+    instances = min(2, config.instances) if config.quick else config.instances
+    folder = config.out or Path("runs/figure3-quick" if config.quick else "runs/figure3")
+    open_folder(folder, config, free=("agents", "algorithms", "goals", "instances"))
+    points = int(config.seconds / swingup_runs.WINDOW + 1e-6)
+    table = Curves(folder / "swingup.csv", points)
+    cells = [
+        Curve(k, algorithm, goal, i)
+        for goal in config.goals
+        for algorithm in config.algorithms
+        for k in (agents if algorithm == "seed_td" else (max(config.agents),))
+        for i in range(instances)
+    ]
+    with Reporter(cells=len(cells)) as report:
+        for _ in table.done & set(cells):
+            report.skip()
+        pending = [curve for curve in cells if curve not in table.done]
+        for _, group in itertools.groupby(pending, key=lambda curve: curve[:3]):
+            _fill(table, list(group), config, folder, report)
+    swingup_plots.draw(folder)
+    print(swingup_plots.comparison(folder))
+    print(f"results: {folder}")
+
+
+def _fill(
+    table: Curves, curves: list[Curve], config: Config, folder: Path, report: Reporter
+) -> None:
+    """Runs the instances of one kind, as many at a time as there are devices."""
+    k, algorithm, goal, _ = curves[0]
+    task = Swingup(goal=goal, max_steps=swingup_runs.periods(config.seconds))
+    agent = make_agent(algorithm, k, config)
+    key = jax.random.key(config.seed)
+    # The actor-learner needs all devices for one instance.
+    devices = jax.local_device_count() if config.environment == "jax" else 1
+    for batch in (curves[i : i + devices] for i in range(0, len(curves), devices)):
+        title = f"{algorithm} K {k} {goal}, instances {', '.join(str(c.instance) for c in batch)}"
+        report.show(f"{title}: compiling")
+        began, watch = time.perf_counter(), Watcher(title, config.seconds, report)
+        # A program is for all devices: those that have no instance repeat one.
+        keys = [named_key(key, "instance", curve.instance) for curve in batch]
+        keys += keys[:1] * (devices - len(keys))
+        if config.environment == "jax":
+            swingup_runs.simulate(agent, task, keys, k, turns(k, config), watch)
+        else:
+            swingup_runs.train(agent, task, keys[0], k, watch)
+        if batch[0].instance == 0:
+            watch.save_team(folder / f"team_{algorithm}_{k}_{goal}.npz")
+        for i, curve in enumerate(batch):
+            points = watch.points(i)
+            table.add(curve, points)
+            report.note(
+                f"{algorithm:8} K {k:<4} {goal:7} instance {curve.instance:<3} reward at the end "
+                f"{points[-1][1]:6.3f}  {time.perf_counter() - began:6.1f} s"
+            )
+
+
+def main() -> None:
+    """Parses the flags, uses all cores, runs."""
+    command(Config, run, __doc__)
+
+
+if __name__ == "__main__":
+    main()

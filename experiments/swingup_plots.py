@@ -1,0 +1,158 @@
+"""Pictures of the cart-pole swing-up's curves and teams, from their tables alone."""
+
+import csv
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from experiments import plots
+from experiments.curves import Curve, read
+
+TEAM = 100  # agents of a team that are kept to be drawn
+PUBLISHED = Path(__file__).parent / "published" / "swingup.csv"
+PERIODS = ((0, 5), (5, 10), (10, 15), (15, 20), (20, 25), (25, 30))  # s
+
+
+def draw(folder: Path) -> list[Path]:
+    """Draws the curves of each goal, where teams have been, and teams in motion."""
+    path = folder / "swingup.csv"
+    if not path.exists():
+        return []
+    curves = _curves(folder)
+    goals = sorted({goal for _, _, goal in curves})
+    drawn = [_picture(folder, goal, curves) for goal in goals]
+    drawn += [visits(team) for team in sorted(folder.glob("team_seed_td_100_*.npz"))]
+    seed, greedy = (sorted(folder.glob(f"team_{name}_*_scaled.npz")) for name in ("seed_td", "dqn"))
+    if seed and greedy:
+        drawn.append(animation(max(seed, key=_agents), greedy[-1], folder / "team.gif"))
+    return drawn
+
+
+def published() -> dict[tuple[str, int], list[tuple[float, float]]]:
+    """The digitised (second, reward) of (algorithm, agents)."""
+    curves: dict[tuple[str, int], list[tuple[float, float]]] = {}
+    with PUBLISHED.open(newline="") as file:
+        for row in csv.DictReader(file):
+            curve = curves.setdefault((row["algorithm"], int(row["agents"])), [])
+            curve.append((float(row["second"]), float(row["mean_reward"])))
+    return curves
+
+
+def comparison(folder: Path) -> str:
+    """A line for each curve: rewards at 10, 20 and 30 s, and when it reaches .5."""
+    theirs, lines = published(), []
+    for (algorithm, agents, goal), (seconds, rewards) in _curves(folder).items():
+        mean, error = rewards.mean(0), rewards.std(0) / max(1, len(rewards) - 1) ** 0.5
+        at = [int(np.argmin(abs(seconds - s))) for s in (10, 20, 30)]
+        text = "  ".join(f"{mean[i]:6.3f} ± {error[i]:.3f}" for i in at)
+        reached = seconds[mean >= 0.5][0] if (mean >= 0.5).any() else None
+        line = f"{plots.LABELS[algorithm]:8} K {agents:<4} {goal:7} at 10, 20, 30 s: {text}"
+        line += f"   .5 at {reached:g} s" if reached is not None else "   .5 never"
+        if (algorithm, agents) in theirs:
+            x, y = np.array(theirs[algorithm, agents]).T
+            values = np.interp([10, 20, 30], x, y)
+            line += "   published " + " ".join(f"{v:.2f}" for v in values)
+        lines.append(line)
+    return "\n".join(lines)
+
+
+def _curves(folder: Path) -> dict[tuple[str, int, str], tuple[np.ndarray, np.ndarray]]:
+    """Seconds `[T]` and rewards `[instances, T]` of each (algorithm, agents, goal)."""
+    points: dict[Curve, list[tuple[float, float]]] = {}
+    for point in read(folder / "swingup.csv"):
+        points.setdefault(point.curve, []).append((point.second, point.mean_reward))
+    kinds = sorted(
+        {(c.algorithm, c.agents, c.goal) for c in points}, key=lambda k: (k[2], k[0], -k[1])
+    )
+    found = {}
+    for algorithm, agents, goal in kinds:
+        one = [
+            np.array(p)
+            for c, p in points.items()
+            if (c.algorithm, c.agents, c.goal) == (algorithm, agents, goal)
+        ]
+        found[algorithm, agents, goal] = one[0][:, 0], np.array([p[:, 1] for p in one])
+    return found
+
+
+def _picture(folder: Path, goal: str, curves: dict[Any, Any]) -> Path:
+    """Means, spread over instances, and what was published."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 4.5), layout="constrained")
+    axes, theirs = figure.add_subplot(), published()
+    own = [(kind, curve) for kind, curve in curves.items() if kind[2] == goal]
+    for i, ((algorithm, agents, _), (seconds, rewards)) in enumerate(own):
+        color, mean = f"C{i}", rewards.mean(0)
+        label = f"{plots.LABELS[algorithm]}, K = {agents}"
+        axes.plot(seconds, mean, color=color, label=label)
+        axes.fill_between(seconds, rewards.min(0), rewards.max(0), color=color, alpha=0.15, lw=0)
+        if (algorithm, agents) in theirs:
+            x, y = np.array(theirs[algorithm, agents]).T
+            axes.plot(x, y, ":", marker=".", color=color, lw=1)
+    title = f"{goal} goal; band: all instances; dotted: published"
+    plots.finish(axes, "seconds of interaction", "instantaneous reward per agent", title)
+    return plots.save(figure, folder / f"swingup_{goal}.png")
+
+
+def visits(team: Path) -> Path:
+    """Where a team has been: angle and spin above, angle and position below, as time goes on."""
+    from matplotlib.figure import Figure
+
+    data = np.load(team)
+    figure = Figure(figsize=(12, 4.5), layout="constrained")
+    rows = figure.subplots(2, len(PERIODS), sharex=True, sharey="row")
+    angle = (data["angle"].astype(float) + np.pi) % (2 * np.pi) - np.pi
+    for column, (begin, end) in zip(rows.T, PERIODS, strict=True):
+        at = (data["second"] > begin) & (data["second"] <= end)
+        for axes, name, limit in zip(column, ("spin", "position"), (16, 2), strict=True):
+            axes.hist2d(
+                angle[at].ravel(),
+                np.clip(data[name][at].astype(float).ravel(), -limit, limit),
+                bins=(48, 40),
+                range=((-np.pi, np.pi), (-limit, limit)),
+                cmap="magma_r",
+                norm="symlog",
+            )
+        column[0].set_title(f"{begin} to {end} s", fontsize="small")
+        column[1].set_xticks([-np.pi, 0, np.pi], ["hanging", "up", "hanging"], fontsize="x-small")
+    rows[0, 0].set_ylabel("spin, rad/s")
+    rows[1, 0].set_ylabel("position, m")
+    return plots.save(figure, team.with_name(team.stem.replace("team", "visits") + ".png"))
+
+
+def animation(seed: Path, greedy: Path, path: Path) -> Path:
+    """Both teams' poles through the whole time, one upon the other."""
+    from matplotlib.animation import FuncAnimation, PillowWriter
+    from matplotlib.collections import LineCollection
+    from matplotlib.figure import Figure
+
+    teams = [np.load(seed), np.load(greedy)]
+    figure = Figure(figsize=(6.4, 2.6), layout="constrained")
+    lines = []
+    for axes, name in zip(
+        figure.subplots(1, 2),
+        (f"seed TD, {_agents(seed)} agents", "epsilon-greedy DQN"),
+        strict=True,
+    ):
+        axes.set(xlim=(-2.4, 2.4), ylim=(-1.2, 1.2), aspect="equal", title=name, yticks=[])
+        axes.axhline(0, color="0.6", lw=1)
+        lines.append(LineCollection([], color="C0", alpha=0.25, lw=1.2))
+        axes.add_collection(lines[-1])
+
+    def show(frame: int) -> list[Any]:
+        for team, line in zip(teams, lines, strict=True):
+            x, angle = (team[name][frame].astype(float) for name in ("position", "angle"))
+            ends = np.stack([x + np.sin(angle), np.cos(angle)], axis=-1)
+            line.set_segments(np.stack([np.stack([x, 0 * x], axis=-1), ends], axis=1))
+        figure.suptitle(f"{teams[0]['second'][frame]:.1f} s", fontsize="small")
+        return lines
+
+    frames = min(len(team["second"]) for team in teams)
+    FuncAnimation(figure, show, range(0, frames, 2)).save(path, PillowWriter(fps=10), dpi=70)
+    return path
+
+
+def _agents(team: Path) -> int:
+    return int(team.stem.split("_")[-2])

@@ -1,0 +1,146 @@
+"""Runs of a team on the cart-pole swing-up, watched as they go."""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import dm_env
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from expedition.agents import Agent
+from expedition.environments import Swingup, SwingupBatch
+from expedition.environments.interface import FIRST, Array
+from expedition.environments.swingup import TIME_STEP
+from expedition.runtime import RuntimeConfig, named_key, simulation
+from expedition.runtime import train as run_actors_and_learner
+
+WINDOW = 0.5  # s, over which rewards are averaged
+LOOK = 0.1  # s, between two looks at the team
+ACTORS = 2  # threads
+_SEEN = ("position", "angle", "spin")
+
+
+class Look(NamedTuple):
+    """The team at a time."""
+
+    second: float
+    mean_reward: np.ndarray  # [W] of each instance, since the last look
+    upright: float  # share of agents
+    position: np.ndarray  # [W, K] m
+    angle: np.ndarray  # [W, K] rad
+    spin: np.ndarray  # [W, K] rad/s
+
+
+def periods(seconds: float) -> int:
+    """Actions of an agent in a time."""
+    return round(seconds / TIME_STEP)
+
+
+def simulate(
+    agent: Agent,
+    task: Swingup,
+    keys: Sequence[jax.Array],
+    num_agents: int,
+    turns: int,
+    watch: Callable[[Look], None],
+) -> None:
+    """Simulates instances on the port, as many on each local device; all are one program.
+
+    Args:
+      agent: the algorithm.
+      task: the environment; its length is that of the run.
+      keys: one an instance, a multiple of the number of devices.
+      num_agents: K.
+      turns: parts of the team that act one after the other in each period.
+      watch: called after every `LOOK`.
+    """
+    parts = simulation(
+        agent,
+        task,
+        num_agents=num_agents,
+        horizon=task.max_steps,
+        clock="synchronous",
+        at_once=num_agents // turns,
+    )
+    devices = jax.local_device_count()
+    start = jax.pmap(parts.start)
+    advance = jax.pmap(parts.advance, in_axes=(0, None), donate_argnums=0)
+    running = start(jnp.stack(keys).reshape(devices, -1))
+    before = np.zeros((len(keys), num_agents))
+    each = periods(LOOK)
+    for period in range(each, task.max_steps + 1, each):
+        running = advance(running, period * turns)
+        agents = running.progress.agents
+        returns, position, angle, spin = (
+            np.asarray(x).reshape(len(keys), num_agents)
+            for x in (agents.returns, *(getattr(agents.environment, f) for f in _SEEN))
+        )
+        reward = (returns - before).mean(axis=1) / each
+        before = returns
+        upright = float(np.mean(np.cos(angle) > 0.95))
+        watch(Look(period * TIME_STEP, reward, upright, position, angle, spin))
+
+
+def train(
+    agent: Agent, task: Swingup, key: jax.Array, num_agents: int, watch: Callable[[Look], None]
+) -> None:
+    """Runs an instance on MuJoCo: actor threads, a queue, and a learner on all local devices."""
+    each = num_agents // ACTORS
+    batches = [Recorder(task, each, named_key(key, "start")) for _ in range(ACTORS)]
+    seen = 0
+
+    def tell(_: object) -> None:
+        nonlocal seen
+        for i in range(seen, min(len(batch.looks) for batch in batches)):
+            watch(_joined([batch.looks[i] for batch in batches]))
+            seen = i + 1
+
+    config = RuntimeConfig(
+        total_steps=num_agents * task.max_steps,
+        unroll_length=1,
+        batch_size=num_agents,
+        actors=ACTORS,
+        environments_per_actor=each,
+        learner_devices=tuple(range(jax.local_device_count())),
+    )
+    run_actors_and_learner(agent, batches, config, key=named_key(key, "run"), log=tell)
+    tell(None)
+
+
+class Recorder(SwingupBatch):
+    """A part of a team; notes what is seen of it, through its first episode."""
+
+    def __init__(self, task: Swingup, num_environments: int, key: jax.Array) -> None:
+        super().__init__(task, num_environments, key)
+        self.looks: list[Look] = []
+        self._rewards: list[float] = []
+        self._periods = task.max_steps
+
+    def step(self, actions: Array) -> dm_env.TimeStep:
+        """Steps each environment."""
+        timestep = super().step(actions)
+        if timestep.step_type[0] != FIRST and self._periods > 0:
+            self._periods -= 1
+            self._rewards.append(float(np.mean(timestep.reward)))
+            if len(self._rewards) == periods(LOOK):
+                self._look()
+        return timestep
+
+    def _look(self) -> None:
+        state, second = self.states, (len(self.looks) + 1) * LOOK
+        seen = (np.asarray(getattr(state, name))[None] for name in _SEEN)
+        upright = float(np.mean(np.cos(state.angle) > 0.95))
+        self.looks.append(Look(second, np.mean(self._rewards, keepdims=True), upright, *seen))
+        self._rewards = []
+
+
+def _joined(parts: Sequence[Look]) -> Look:
+    """One look at a team of equal parts."""
+    first = parts[0]
+    return Look(
+        first.second,
+        np.mean([part.mean_reward for part in parts], axis=0),
+        float(np.mean([part.upright for part in parts])),
+        *(np.concatenate([getattr(part, name) for part in parts], axis=1) for name in _SEEN),
+    )

@@ -1,0 +1,81 @@
+"""DQN with epsilon-greedy agents on one shared network and buffer: the paper's baseline.
+
+Source: Mnih et al. (2015), Human-level control through deep reinforcement learning, Nature 518.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import dm_env
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from expedition.agents.agent import Agent
+from expedition.agents.seed_ensemble import EnsembleParams, SeedEnsembleConfig, seed_ensemble
+from expedition.environments.interface import EnvironmentSpec
+
+
+@dataclass(frozen=True)
+class DqnConfig:
+    """The algorithm's settings. An update is a call of `update`, for whatever it brings."""
+
+    epsilon: float = 0.05
+    """Probability that an agent acts at random."""
+    discount: float = 0.99
+    """Discount gamma per action."""
+    learning_rate: float = 1e-3
+    """Of Adam."""
+    batch_size: int = 16
+    """Data of each gradient step, drawn uniformly from the team's buffer."""
+    steps: int = 1
+    """Gradient steps at each update."""
+    target_period: int = 1
+    """Updates after which the target network is brought up to date."""
+    double: bool = False
+    """Double DQN."""
+    capacity: int = 1_000_000
+    """Data that the buffer holds; older ones are overwritten at random."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.epsilon <= 1:
+            raise ValueError(f"epsilon is {self.epsilon}; expected a number in [0, 1]")
+        _ = self.learner  # checks the rest
+
+    @property
+    def learner(self) -> SeedEnsembleConfig:
+        """Seed TD's settings with which it is plain Q-learning: one model that has no seed."""
+        return SeedEnsembleConfig(
+            num_models=1,
+            prior_scale=0.0,
+            noise_variance=0.0,
+            discount=self.discount,
+            learning_rate=self.learning_rate,
+            batch_size=self.batch_size,
+            steps=self.steps,
+            target_period=self.target_period,
+            double=self.double,
+            capacity=self.capacity,
+        )
+
+
+def dqn(config: DqnConfig, spec: EnvironmentSpec, network: nn.Module) -> Agent:
+    """Builds the agent: seed TD's learner without a seed, and actions that are random at times.
+
+    Args:
+        config: the settings.
+        spec: shapes of one observation, and a discrete action.
+        network: maps observations `[N, ...]` to action values `[N, A]`.
+    """
+    agent = seed_ensemble(config.learner, spec, network)
+
+    def act(
+        params: EnsembleParams, agents: jax.Array, timestep: dm_env.TimeStep, key: jax.Array
+    ) -> tuple[jax.Array, Any, jax.Array]:
+        when, which = jax.vmap(lambda k: jax.random.split(jax.random.fold_in(key, k)))(agents).T
+        greedy, extras, agents = agent.act(params, agents, timestep, key)
+        is_random = jax.vmap(lambda key: jax.random.bernoulli(key, config.epsilon))(when)
+        anything = jax.vmap(lambda key: jax.random.randint(key, (), 0, spec.action.num_values))
+        return jnp.where(is_random, anything(which), greedy), extras, agents
+
+    return agent._replace(act=act)
