@@ -1,0 +1,303 @@
+"""Seed TD with an ensemble: against plain Q-learning, a gradient by hand, and probe problems."""
+
+import warnings
+from functools import partial
+
+import dm_env
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from dm_env import specs
+
+from expedition.agents.agent import Trajectory
+from expedition.agents.dqn import DqnConfig, dqn
+from expedition.agents.seed_ensemble import SeedEnsembleConfig, seed_ensemble
+from expedition.environments.interface import LAST, MID, EnvironmentSpec
+from expedition.networks import SkipMLP
+
+with warnings.catch_warnings():  # of a library that it imports
+    warnings.simplefilter("ignore")
+    import rlax
+
+FEATURES, ACTIONS, ROWS = 4, 3, 5
+SPEC = EnvironmentSpec(
+    specs.Array((FEATURES,), np.float32, "features"), specs.DiscreteArray(ACTIONS, name="action")
+)
+NETWORK = SkipMLP(ACTIONS, (8,))
+KEY = jax.random.key(0)
+
+
+def trajectory(seed=0, rows=ROWS):
+    """One step of several agents, one of them at the end of its episode."""
+    rng = np.random.default_rng(seed)
+    ended = np.arange(rows) == 1
+    return Trajectory(
+        observation=rng.normal(size=(2, rows, FEATURES)).astype(np.float32),
+        step_type=np.stack([np.where(np.arange(rows) == 3, LAST, MID), np.full(rows, MID)]).astype(
+            np.int8
+        ),
+        action=rng.integers(ACTIONS, size=(1, rows)).astype(np.int32),
+        extras=(),
+        reward=rng.normal(size=(1, rows)).astype(np.float32),
+        discount=(1.0 - ended[None]).astype(np.float32),
+        actor_state=np.arange(rows),
+    )
+
+
+def make(**settings):
+    settings = {"num_models": 3, "capacity": 100, "steps": 4} | settings
+    return seed_ensemble(SeedEnsembleConfig(**settings), SPEC, NETWORK)
+
+
+def updated(agent, updates=3):
+    state, update = agent.init(KEY), jax.jit(agent.update)
+    for seed in range(updates):
+        state, metrics = update(state, trajectory(seed))
+    return state, metrics
+
+
+def member(tree, index):
+    return jax.tree.map(lambda x: x[index], tree)
+
+
+def by_hand(agent, config, updates, index):
+    """One model's parameters after updates, in a loop over its gradient steps, with rlax's errors.
+
+    It draws the same data; what it does with them is written anew.
+    """
+    from expedition.exploration.replay import sample
+    from expedition.exploration.seeds import bernoulli, gaussian
+
+    state, optimizer, update_agent = (
+        agent.init(KEY),
+        optax.adam(config.learning_rate),
+        jax.jit(agent.update),
+    )
+    online, prior = member(state.params.online, index), member(state.params.prior, index)
+    target, newest, moments = online, online, optimizer.init(online)
+
+    def q(theta, x):
+        return NETWORK.apply(theta, x) + config.prior_scale * NETWORK.apply(prior, x)
+
+    for update in range(updates):
+        state, _ = update_agent(state, trajectory(update))
+        key = jax.random.fold_in(jax.random.fold_in(state.draw_key, update), index)
+        count = config.steps * config.batch_size
+        seen, number = sample(state.replay, state.seeds.replacement, index, key, count)
+        noise = config.noise_variance**0.5 * gaussian(state.seeds.noise, index, number)
+        used = bernoulli(state.seeds.mask, index, number, config.mask_probability)
+        selector = newest if config.double else target
+
+        def loss(theta, rows, target=target, selector=selector):
+            seen, noise, used = rows
+            error = jax.vmap(rlax.double_q_learning)(
+                q(theta, seen.observation),
+                seen.action,
+                seen.reward + noise,
+                config.discount * seen.discount,
+                jax.lax.stop_gradient(q(target, seen.next_observation)),
+                jax.lax.stop_gradient(q(selector, seen.next_observation)),
+            )
+            return jnp.mean(used * error**2)
+
+        gradient = jax.jit(jax.grad(loss))
+        for i in range(config.steps):
+            part = slice(i * config.batch_size, (i + 1) * config.batch_size)
+            rows = jax.tree.map(lambda x, part=part: x[part], (seen, noise, used))
+            change, moments = optimizer.update(gradient(newest, rows), moments)
+            newest = optax.apply_updates(newest, change)
+        if (update + 1) % config.target_period == 0:
+            target = newest
+    return newest
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"num_models": 1, "prior_scale": 0.0, "noise_variance": 0.0},  # plain Q-learning
+        {},
+        {"noise_variance": 4.0, "target_period": 2},
+        {"double": True, "target_period": 2},
+        {"mask_probability": 0.5},
+    ],
+    ids=str,
+)
+def test_updates_equal_a_loop_over_gradient_steps(settings):
+    config = SeedEnsembleConfig(**{"num_models": 3, "capacity": 100, "steps": 4} | settings)
+    agent = seed_ensemble(config, SPEC, NETWORK)
+    state, metrics = updated(agent)
+    for index in {0, config.num_models - 1}:
+        expected = by_hand(agent, config, 3, index)
+        found = member(state.params.online, index)
+        jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-6), found, expected)
+        start = member(agent.init(KEY).params.online, index)
+        assert optax.tree.norm(optax.tree.sub(expected, start)) > 1e-3
+    assert metrics["data"] == 3 * (ROWS - 1)  # one row of each was no transition
+
+
+def test_a_prior_stays_and_is_its_models_alone():
+    agent = make()
+    before, after = agent.init(KEY).params.prior, updated(agent)[0].params.prior
+    jax.tree.map(np.testing.assert_array_equal, before, after)
+    kernels = before["params"]["skip"]["kernel"]
+    assert len(np.unique(np.asarray(kernels).reshape(3, -1), axis=0)) == 3
+    more = make(num_models=5).init(KEY).params.prior["params"]["skip"]["kernel"]
+    np.testing.assert_array_equal(more[:3], kernels)  # whatever their number
+
+
+def values(params, index, x):
+    prior = 3.0 * NETWORK.apply(member(params.prior, index), x)
+    return NETWORK.apply(member(params.online, index), x) + prior
+
+
+def test_an_agent_is_greedy_for_its_model():
+    agent, batch = make(), trajectory(rows=7)
+    params = agent.init(KEY).params
+    timestep = mid(batch.observation[0])
+    agents = agent.initial_actor_state(7)
+    action, _, after = agent.act(params, agents, timestep, KEY)
+    expected = [np.argmax(values(params, k % 3, batch.observation[0, k][None])) for k in range(7)]
+    np.testing.assert_array_equal(action, expected)
+    np.testing.assert_array_equal(after, agents)
+    mean = np.mean([values(params, e, batch.observation[0]) for e in range(3)], axis=0)
+    np.testing.assert_array_equal(
+        agent.act_greedily(params, agents, timestep)[0], mean.argmax(axis=1)
+    )
+
+
+def mid(observation):
+    rows = len(observation)
+    return dm_env.TimeStep(np.full(rows, MID, np.int8), np.zeros(rows), np.ones(rows), observation)
+
+
+@pytest.mark.parametrize("devices", [1, 2, 4])
+def test_results_do_not_depend_on_the_number_of_devices(devices):
+    settings = {"num_models": 4, "capacity": 100, "steps": 4, "double": True}
+    config = SeedEnsembleConfig(**settings)
+    alone = seed_ensemble(config, SPEC, NETWORK)
+    shared = seed_ensemble(config, SPEC, NETWORK, axis_name="devices")
+    mesh = {"axis_name": "devices", "devices": jax.devices()[:devices]}
+    state = jax.pmap(shared.init, **mesh)(jnp.broadcast_to(KEY, devices))
+    expected = alone.init(KEY)
+    update, updates = jax.jit(alone.update), jax.pmap(shared.update, **mesh)
+    for seed in range(3):
+        batch = trajectory(seed, rows=8)
+        expected, metrics = update(expected, batch)
+        parts = jax.tree.map(
+            lambda x: np.stack(np.split(x, devices, axis=1)), batch._replace(actor_state=())
+        )
+        state, found = updates(state, parts)
+    close = partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-6)
+    for device in range(devices):
+        jax.tree.map(close, member(state.params, device), expected.params)
+        jax.tree.map(close, member(found, device), metrics)
+        jax.tree.map(np.testing.assert_array_equal, member(state.replay, device), expected.replay)
+    own = state.optimizer_state[0].mu["params"]["skip"]["kernel"]
+    assert own.shape[:2] == (devices, 4 // devices)
+    close(
+        own.reshape(-1, *own.shape[2:]), expected.optimizer_state[0].mu["params"]["skip"]["kernel"]
+    )
+
+
+def test_models_that_devices_cannot_share_are_refused():
+    agent = seed_ensemble(SeedEnsembleConfig(num_models=3), SPEC, NETWORK, axis_name="devices")
+    with pytest.raises(ValueError, match="3 models were given for 2 devices"):
+        jax.pmap(agent.init, axis_name="devices", devices=jax.devices()[:2])(
+            jnp.broadcast_to(KEY, 2)
+        )
+
+
+class Linear(nn.Module):
+    """A weight for each state and action."""
+
+    @nn.compact
+    def __call__(self, x):
+        return nn.Dense(ACTIONS, use_bias=False, kernel_init=nn.initializers.zeros_init())(x)
+
+
+def test_linear_values_are_the_regressions():
+    """Of a team that shares data and noise, with a prior so wide that data alone decide."""
+    from expedition.exploration.regression import RegressionConfig, one_hot_regression
+    from expedition.exploration.transitions import Transitions
+
+    v, models, rows = 0.3, 2, 40
+    rng = np.random.default_rng(0)
+    state, action = rng.integers(FEATURES, size=rows), rng.integers(ACTIONS, size=rows)
+    reward = rng.normal(size=rows).astype(np.float32)
+    seen = Transitions(state, action, reward, np.zeros(rows), state, np.ones(rows, bool))
+    regression = one_hot_regression(
+        RegressionConfig(noise_variance=v, prior_variance=1e8), FEATURES, ACTIONS, models
+    )
+    one_hot = np.eye(FEATURES, dtype=np.float32)[state]
+    batch = Trajectory(
+        observation=np.stack([one_hot, one_hot]),
+        step_type=np.full((2, rows), MID, np.int8),
+        action=action[None],
+        extras=(),
+        reward=reward[None],
+        discount=np.zeros((1, rows), np.float32),
+        actor_state=(),
+    )
+    config = SeedEnsembleConfig(
+        num_models=models,
+        noise_variance=v,
+        steps=3000,
+        batch_size=256,
+        capacity=rows,
+        learning_rate=1e-3,
+    )
+    agent = seed_ensemble(config, SPEC, Linear())
+    start = agent.init(KEY)
+    learnt = jax.jit(agent.update)(start, batch)[0].params.online
+    statistics = regression.init(KEY)._replace(seeds=start.seeds)
+    statistics = regression.update(statistics, seen)
+    for index in range(models):
+        expected = regression.iterate(statistics, index, jnp.zeros((FEATURES, ACTIONS)), steps=1)
+        found = member(learnt, index)["params"]["Dense_0"]["kernel"]
+        np.testing.assert_allclose(found, expected, atol=0.05)
+    assert not np.allclose(member(learnt, 0)["params"]["Dense_0"]["kernel"], found, atol=0.1)
+
+
+def test_dqn_is_random_as_often_as_epsilon_says():
+    rows = 4000
+    batch = trajectory(rows=rows)
+    for epsilon in (0.0, 0.3, 1.0):
+        agent = dqn(DqnConfig(epsilon=epsilon, capacity=10), SPEC, NETWORK)
+        params = agent.init(KEY).params
+        timestep, agents = mid(batch.observation[0]), agent.initial_actor_state(rows)
+        action, _, _ = jax.jit(agent.act)(params, agents, timestep, KEY)
+        greedy, _ = agent.act_greedily(params, agents, timestep)
+        expected = epsilon * (1 - 1 / ACTIONS)
+        spread = 4 * (expected * (1 - expected) / rows) ** 0.5
+        assert abs(np.mean(action != greedy) - expected) <= spread
+        if epsilon == 1.0:
+            assert np.bincount(action, minlength=ACTIONS).min() > 0.9 * rows / ACTIONS
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"num_models": 0},
+        {"prior_scale": -1.0},
+        {"noise_variance": -0.1},
+        {"mask_probability": 0.0},
+        {"discount": 1.1},
+        {"learning_rate": 0.0},
+        {"batch_size": 0},
+        {"steps": 0},
+        {"target_period": 0},
+        {"capacity": 0},
+    ],
+    ids=str,
+)
+def test_wrong_settings_are_refused(wrong):
+    with pytest.raises(ValueError, match="expected"):
+        SeedEnsembleConfig(**wrong)
+
+
+def test_a_wrong_epsilon_is_refused():
+    with pytest.raises(ValueError, match=r"epsilon is 1.5; expected a number in \[0, 1\]"):
+        DqnConfig(epsilon=1.5)
