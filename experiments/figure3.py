@@ -129,13 +129,18 @@ def make_agent(algorithm: Algorithm, num_agents: int, config: Config) -> Agent:
     if algorithm == "dqn":
         return dqn(DqnConfig(epsilon=constants.epsilon, **settings), spec, network)
     ensemble = SeedEnsembleConfig(
-        num_models=min(num_agents, constants.max_models),
+        num_models=num_models(algorithm, num_agents, config),
         prior_scale=constants.prior_scale,
         noise_variance=constants.noise_variance,
         **settings,
     )
     axis_name = AXIS if config.environment == "dm_control" else None
     return seed_ensemble(ensemble, spec, network, axis_name=axis_name)
+
+
+def num_models(algorithm: Algorithm, num_agents: int, config: Config) -> int:
+    """E; DQN has one."""
+    return 1 if algorithm == "dqn" else min(num_agents, config.constants.max_models)
 
 
 def turns(num_agents: int, config: Config) -> int:
@@ -233,7 +238,8 @@ def _fill(
         if config.environment == "jax":
             swingup_runs.simulate(agent, task, keys, k, turns(k, config), watch)
         else:
-            swingup_runs.train(agent, task, keys[0], k, watch)
+            models = num_models(algorithm, k, config)
+            swingup_runs.train(agent, task, keys[0], k, models, watch)
         if batch[0].instance == 0:
             watch.save_team(folder / f"team_{algorithm}_{k}_{goal}.npz")
         for i, curve in enumerate(batch):

@@ -83,9 +83,22 @@ def simulate(
 
 
 def train(
-    agent: Agent, task: Swingup, key: jax.Array, num_agents: int, watch: Callable[[Look], None]
+    agent: Agent,
+    task: Swingup,
+    key: jax.Array,
+    num_agents: int,
+    num_models: int,
+    watch: Callable[[Look], None],
 ) -> None:
-    """Runs an instance on MuJoCo: actor threads, a queue, and a learner on all local devices."""
+    """Runs an instance on MuJoCo: actor threads, a queue, and a learner.
+
+    The learner takes as many local devices as can share agents and models in equal parts.
+    """
+    devices = next(
+        d
+        for d in range(jax.local_device_count(), 0, -1)
+        if num_agents % d == 0 and num_models % d == 0
+    )
     each = num_agents // ACTORS
     batches = [Recorder(task, each, named_key(key, "start")) for _ in range(ACTORS)]
     seen = 0
@@ -102,7 +115,7 @@ def train(
         batch_size=num_agents,
         actors=ACTORS,
         environments_per_actor=each,
-        learner_devices=tuple(range(jax.local_device_count())),
+        learner_devices=tuple(range(devices)),
     )
     run_actors_and_learner(agent, batches, config, key=named_key(key, "run"), log=tell)
     tell(None)
