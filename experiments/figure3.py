@@ -7,6 +7,7 @@ by epsilon-greedy DQN. Writes `swingup.csv`, pictures of it and of where the tea
 """
 
 import itertools
+import math
 import sys
 import time
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ if not __package__:  # run as a file, not with -m
 
 from expedition.agents import Agent, DqnConfig, SeedEnsembleConfig, dqn, seed_ensemble
 from expedition.environments import Swingup
+from expedition.environments.swingup import TIME_STEP, Goal
 from expedition.networks import SkipMLP
 from expedition.runtime import AXIS, named_key
 from experiments import plots, swingup_plots, swingup_runs
@@ -28,7 +30,6 @@ from experiments.curves import Curve, Curves
 from experiments.sweep import Reporter, command, open_folder
 
 Algorithm = Literal["seed_td", "dqn"]
-Goal = Literal["scaled", "metric"]
 Environment = Literal["jax", "dm_control"]
 
 QUICK_AGENTS = (30, 100)
@@ -55,18 +56,29 @@ class Constants:
     steps_per_action: float = 1.0
     """Gradient steps of each model for each action of an agent. Open."""
     turns: int = 10
-    """Parts of the team that act one after the other in a period, models updated between. Open."""
-    bootstraps: int = 2
-    """How often in a period the parameters are renewed that targets bootstrap from. Open."""
+    """Parts of the team that act one after the other in a period, models updated between; as many
+    as there are agents if they are fewer. Open."""
+    target_rate: float = 0.1
+    """How far, after each turn, the parameters that targets bootstrap from, and that agents act by,
+    are moved towards the newest. Open."""
     double: bool = True
-    """Whether the newest parameters choose the action that a target evaluates. Open."""
+    """Double Q-learning. Open."""
+    recent_part: float = 0.5
+    """Part of a minibatch that is drawn from the newest data. Open."""
+    recent_seconds: float = 4.0
+    """How old the newest data are at most. Open."""
     epsilon: float = 0.05
     """Of epsilon-greedy DQN. Open."""
 
     def __post_init__(self) -> None:
-        if self.turns < 1 or self.turns % self.bootstraps:
+        if (
+            min(self.turns, self.max_models) < 1
+            or min(self.steps_per_action, self.recent_seconds) <= 0
+        ):
             raise ValueError(
-                f"bootstraps is {self.bootstraps} and turns {self.turns}; expected a divisor"
+                f"turns is {self.turns}, max_models {self.max_models}, steps_per_action "
+                f"{self.steps_per_action} and recent_seconds {self.recent_seconds}; expected at "
+                "least 1 of each of the first two, and positive numbers"
             )
 
 
@@ -80,7 +92,7 @@ class Config:
     seed: int = 0
     """Fixes every random draw."""
     quick: bool = False
-    """Seed TD with 30 and 100 agents, 2 instances."""
+    """30 and 100 agents, 2 instances, the scaled goal."""
     agents: tuple[int, ...] = (10, 30, 100, 300)
     """Numbers of agents K of seed TD; DQN gets the largest."""
     algorithms: tuple[Algorithm, ...] = get_args(Algorithm)
@@ -105,47 +117,59 @@ class Config:
             raise ValueError(
                 f"seconds is {self.seconds}; expected at least {swingup_runs.WINDOW}, one point"
             )
-        for k in self.agents:
-            if k < 1 or k % min(k, self.constants.turns):
+        for k in self.team_sizes:
+            if k < 1 or k % turns(k, self.constants):
                 raise ValueError(
                     f"{k} agents take {self.constants.turns} turns; expected a multiple of them"
                 )
+            if k // turns(k, self.constants) > self.constants.max_models:
+                raise ValueError(
+                    f"{k} agents in {self.constants.turns} turns share {self.constants.max_models} "
+                    "models; expected no more agents in a turn than models, or some would do all "
+                    "the same"
+                )
+
+    @property
+    def team_sizes(self) -> tuple[int, ...]:
+        """Numbers of agents K."""
+        return QUICK_AGENTS if self.quick else self.agents
 
 
 def make_agent(algorithm: Algorithm, num_agents: int, config: Config) -> Agent:
     """Either algorithm for K agents, with as many gradient steps for each model."""
     constants, spec = config.constants, Swingup().spec
     network = SkipMLP(spec.action.num_values, constants.hidden)
-    parts = turns(num_agents, config)
-    settings = {
-        "batch_size": constants.batch_size,
-        "steps": max(1, round(constants.steps_per_action * num_agents / parts)),
-        "learning_rate": constants.learning_rate,
-        "discount": constants.discount,
-        "target_period": max(1, parts // constants.bootstraps),
-        "double": constants.double,
-        "capacity": num_agents * swingup_runs.periods(config.seconds),
-    }
-    if algorithm == "dqn":
-        return dqn(DqnConfig(epsilon=constants.epsilon, **settings), spec, network)
-    ensemble = SeedEnsembleConfig(
-        num_models=num_models(algorithm, num_agents, config),
-        prior_scale=constants.prior_scale,
-        noise_variance=constants.noise_variance,
-        **settings,
+    parts = turns(num_agents, constants)
+    is_dqn = algorithm == "dqn"
+    learner = SeedEnsembleConfig(
+        num_models=num_models(algorithm, num_agents, constants),
+        prior_scale=0.0 if is_dqn else constants.prior_scale,
+        noise_variance=0.0 if is_dqn else constants.noise_variance,
+        discount=constants.discount,
+        learning_rate=constants.learning_rate,
+        batch_size=constants.batch_size,
+        steps=max(1, round(constants.steps_per_action * num_agents / parts)),
+        target_rate=constants.target_rate,
+        act_by_target=True,
+        double=constants.double,
+        recent_part=constants.recent_part,
+        recent_data=round(num_agents * constants.recent_seconds / TIME_STEP),
+        capacity=num_agents * swingup_runs.periods(config.seconds),
     )
+    if is_dqn:
+        return dqn(DqnConfig(constants.epsilon, learner), spec, network)
     axis_name = AXIS if config.environment == "dm_control" else None
-    return seed_ensemble(ensemble, spec, network, axis_name=axis_name)
+    return seed_ensemble(learner, spec, network, axis_name=axis_name)
 
 
-def num_models(algorithm: Algorithm, num_agents: int, config: Config) -> int:
+def num_models(algorithm: Algorithm, num_agents: int, constants: Constants) -> int:
     """E; DQN has one."""
-    return 1 if algorithm == "dqn" else min(num_agents, config.constants.max_models)
+    return 1 if algorithm == "dqn" else min(num_agents, constants.max_models)
 
 
-def turns(num_agents: int, config: Config) -> int:
-    """In how many parts the team acts; actor threads have no order, and a part is an update."""
-    return min(num_agents, config.constants.turns) if config.environment == "jax" else 1
+def turns(num_agents: int, constants: Constants) -> int:
+    """In how many parts the team acts."""
+    return min(num_agents, constants.turns)
 
 
 class Watcher:
@@ -186,25 +210,34 @@ class Watcher:
             second=np.array([look.second for look in self._looks], np.float32),
             **{
                 name: np.array([getattr(look, name)[0, few] for look in self._looks], np.float16)
-                for name in ("position", "angle", "spin")
+                for name in ("position", "spin")
             },
+            # Half precision is for small numbers, and a pole may have turned often.
+            angle=np.array(
+                [
+                    np.remainder(look.angle[0, few] + np.pi, 2 * np.pi) - np.pi
+                    for look in self._looks
+                ],
+                np.float16,
+            ),
         )
 
 
 def run(config: Config) -> None:
     """Runs what is missing, then draws."""
     plots.require()
-    agents = QUICK_AGENTS if config.quick else config.agents
+    agents = config.team_sizes
     instances = min(2, config.instances) if config.quick else config.instances
     folder = config.out or Path("runs/figure3-quick" if config.quick else "runs/figure3")
     open_folder(folder, config, free=("agents", "algorithms", "goals", "instances"))
-    points = int(config.seconds / swingup_runs.WINDOW + 1e-6)
+    periods = swingup_runs.periods
+    points = periods(config.seconds) // periods(swingup_runs.WINDOW)
     table = Curves(folder / "swingup.csv", points)
     cells = [
         Curve(k, algorithm, goal, i)
-        for goal in config.goals
+        for goal in (config.goals[:1] if config.quick else config.goals)
         for algorithm in config.algorithms
-        for k in (agents if algorithm == "seed_td" else (max(config.agents),))
+        for k in (agents if algorithm == "seed_td" else (max(agents),))
         for i in range(instances)
     ]
     with Reporter(cells=len(cells)) as report:
@@ -236,10 +269,11 @@ def _fill(
         keys = [named_key(key, "instance", curve.instance) for curve in batch]
         keys += keys[:1] * (devices - len(keys))
         if config.environment == "jax":
-            swingup_runs.simulate(agent, task, keys, k, turns(k, config), watch)
+            swingup_runs.simulate(agent, task, keys, k, turns(k, config.constants), watch)
         else:
-            models = num_models(algorithm, k, config)
-            swingup_runs.train(agent, task, keys[0], k, models, watch)
+            parts, models = turns(k, config.constants), num_models(algorithm, k, config.constants)
+            shared = math.gcd(k // parts, models, jax.local_device_count())
+            swingup_runs.train(agent, task, keys[0], k, parts, shared, watch)
         if batch[0].instance == 0:
             watch.save_team(folder / f"team_{algorithm}_{k}_{goal}.npz")
         for i, curve in enumerate(batch):

@@ -25,7 +25,8 @@ def draw(folder: Path) -> list[Path]:
     drawn += [visits(team) for team in sorted(folder.glob("team_seed_td_100_*.npz"))]
     seed, greedy = (sorted(folder.glob(f"team_{name}_*_scaled.npz")) for name in ("seed_td", "dqn"))
     if seed and greedy:
-        drawn.append(animation(max(seed, key=_agents), greedy[-1], folder / "team.gif"))
+        teams = (max(team, key=_agents) for team in (seed, greedy))
+        drawn.append(animation(*teams, folder / "team.gif"))
     return drawn
 
 

@@ -12,12 +12,11 @@ from expedition.agents import Agent
 from expedition.environments import Swingup, SwingupBatch
 from expedition.environments.interface import FIRST, Array
 from expedition.environments.swingup import TIME_STEP
-from expedition.runtime import RuntimeConfig, named_key, simulation
+from expedition.runtime import QueueClosed, RuntimeConfig, named_key, simulation
 from expedition.runtime import train as run_actors_and_learner
 
 WINDOW = 0.5  # s, over which rewards are averaged
 LOOK = 0.1  # s, between two looks at the team
-ACTORS = 2  # threads
 _SEEN = ("position", "angle", "spin")
 
 
@@ -87,21 +86,26 @@ def train(
     task: Swingup,
     key: jax.Array,
     num_agents: int,
-    num_models: int,
+    turns: int,
+    num_devices: int,
     watch: Callable[[Look], None],
 ) -> None:
     """Runs an instance on MuJoCo: actor threads, a queue, and a learner.
 
-    The learner takes as many local devices as can share agents and models in equal parts.
+    Each part of the team is an actor of its own, and each of its steps an update: so agents of
+    one model differ, as they do in the simulator's turns, if not in a fixed order.
+
+    Args:
+      agent: the algorithm.
+      task: the environment; its length is that of the run.
+      key: names the instance.
+      num_agents: K.
+      turns: parts of the team.
+      num_devices: local devices that share models and a part's agents.
+      watch: called after every `LOOK`.
     """
-    devices = next(
-        d
-        for d in range(jax.local_device_count(), 0, -1)
-        if num_agents % d == 0 and num_models % d == 0
-    )
-    each = num_agents // ACTORS
-    batches = [Recorder(task, each, named_key(key, "start")) for _ in range(ACTORS)]
-    seen = 0
+    each, seen = num_agents // turns, 0
+    batches = [Recorder(task, each, named_key(key, "start")) for _ in range(turns)]
 
     def tell(_: object) -> None:
         nonlocal seen
@@ -112,29 +116,38 @@ def train(
     config = RuntimeConfig(
         total_steps=num_agents * task.max_steps,
         unroll_length=1,
-        batch_size=num_agents,
-        actors=ACTORS,
+        batch_size=each,
+        actors=turns,
         environments_per_actor=each,
-        learner_devices=tuple(range(devices)),
+        learner_devices=tuple(range(num_devices)),
     )
     run_actors_and_learner(agent, batches, config, key=named_key(key, "run"), log=tell)
     tell(None)
 
 
 class Recorder(SwingupBatch):
-    """A part of a team; notes what is seen of it, through its first episode."""
+    """A part of a team; notes what is seen of it in its one episode, and then ends its actor.
+
+    Or a fast actor would begin another episode, and the run would end before a slow one's.
+    """
 
     def __init__(self, task: Swingup, num_environments: int, key: jax.Array) -> None:
         super().__init__(task, num_environments, key)
         self.looks: list[Look] = []
         self._rewards: list[float] = []
-        self._periods = task.max_steps
+        self._left = task.max_steps
 
     def step(self, actions: Array) -> dm_env.TimeStep:
-        """Steps each environment."""
+        """Steps each environment.
+
+        Raises:
+          QueueClosed: the episode is over; an actor takes it as its own end.
+        """
+        if self._left == 0:
+            raise QueueClosed
         timestep = super().step(actions)
-        if timestep.step_type[0] != FIRST and self._periods > 0:
-            self._periods -= 1
+        if timestep.step_type[0] != FIRST:
+            self._left -= 1
             self._rewards.append(float(np.mean(timestep.reward)))
             if len(self._rewards) == periods(LOOK):
                 self._look()

@@ -11,6 +11,7 @@ EXACT_ZERO = "tests/runtime/test_exact_zero.py"
 SEEDS = "tests/exploration/test_seeds.py"
 REPLAY = "tests/exploration/test_replay.py"
 DIRICHLET = "tests/exploration/test_dirichlet.py"
+ENSEMBLE = "tests/agents/test_seed_ensemble.py"
 PLANNING = "tests/exploration/test_planning.py"
 CARTPOLE = "tests/environments/test_environments_tabular_cartpole.py"
 
@@ -382,5 +383,33 @@ MUTANTS = [
         "step_size * discount * mdp.probability",
         "discount * mdp.probability",
         (f"{PLANNING}::test_a_small_step_goes_part_of_the_way",),
+    ),
+    Mutant(
+        "all models share the first one's noise",
+        "agents/seed_ensemble.py",
+        "gaussian(state.seeds.noise, member, number)",
+        "gaussian(state.seeds.noise, 0, number)",
+        (f"{ENSEMBLE}::test_updates_equal_a_loop_over_gradient_steps[{{}}]",),
+    ),
+    Mutant(
+        "targets without the prior",
+        "agents/seed_ensemble.py",
+        "q_t = values(EnsembleParams(target, prior), seen.next_observation)",
+        "q_t = evaluate(target, seen.next_observation)",
+        (f"{ENSEMBLE}::test_updates_equal_a_loop_over_gradient_steps[{{}}]",),
+    ),
+    Mutant(
+        "actors share their agents' numbers",
+        "runtime/train.py",
+        "itemgetter(i)",
+        "itemgetter(0)",
+        ("tests/runtime/test_train.py::test_the_actors_states_are_parts_of_one_team",),
+    ),
+    Mutant(
+        "the rail's end pushes the wrong way",
+        "environments/swingup.py",
+        "push -= jnp.where(depth > 0, outwards * stop, 0)",
+        "push += jnp.where(depth > 0, outwards * stop, 0)",
+        ("tests/environments/test_environments_swingup.py::test_one_step_is_mujocos",),
     ),
 ]

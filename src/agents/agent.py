@@ -63,8 +63,9 @@ class Trajectory(NamedTuple):
 class Agent(NamedTuple):
     """An algorithm as pure functions; all of them may be jitted.
 
-    `act` and `act_greedily` see one time step of B environments. `update` may run under
-    `jax.pmap`, where each device has its share of the batch and all keep the same state.
+    `act` and `act_greedily` see one time step of B environments. `init` and `update` may run under
+    `jax.pmap`, where each device has its share of the batch. All keep the same `state.params`; an
+    agent made with an axis name may keep the rest of the state apart, and needs the axis for it.
     """
 
     init: Callable[[jax.Array], Any]

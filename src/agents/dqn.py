@@ -15,48 +15,27 @@ from expedition.agents.agent import Agent
 from expedition.agents.seed_ensemble import EnsembleParams, SeedEnsembleConfig, seed_ensemble
 from expedition.environments.interface import EnvironmentSpec
 
+PLAIN = SeedEnsembleConfig(num_models=1, prior_scale=0.0, noise_variance=0.0)  # Q-learning
+
 
 @dataclass(frozen=True)
 class DqnConfig:
-    """The algorithm's settings. An update is a call of `update`, for whatever it brings."""
+    """The algorithm's settings."""
 
     epsilon: float = 0.05
     """Probability that an agent acts at random."""
-    discount: float = 0.99
-    """Discount gamma per action."""
-    learning_rate: float = 1e-3
-    """Of Adam."""
-    batch_size: int = 16
-    """Data of each gradient step, drawn uniformly from the team's buffer."""
-    steps: int = 1
-    """Gradient steps at each update."""
-    target_period: int = 1
-    """Updates after which the target network is brought up to date."""
-    double: bool = False
-    """Double DQN."""
-    capacity: int = 1_000_000
-    """Data that the buffer holds; older ones are overwritten at random."""
+    learner: SeedEnsembleConfig = PLAIN
+    """Seed TD's settings of one model without a seed, with which it is plain Q-learning."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.epsilon <= 1:
             raise ValueError(f"epsilon is {self.epsilon}; expected a number in [0, 1]")
-        _ = self.learner  # checks the rest
-
-    @property
-    def learner(self) -> SeedEnsembleConfig:
-        """Seed TD's settings with which it is plain Q-learning: one model that has no seed."""
-        return SeedEnsembleConfig(
-            num_models=1,
-            prior_scale=0.0,
-            noise_variance=0.0,
-            discount=self.discount,
-            learning_rate=self.learning_rate,
-            batch_size=self.batch_size,
-            steps=self.steps,
-            target_period=self.target_period,
-            double=self.double,
-            capacity=self.capacity,
-        )
+        for name in ("num_models", "prior_scale", "noise_variance", "mask_probability"):
+            given, expected = getattr(self.learner, name), getattr(PLAIN, name)
+            if given != expected:
+                raise ValueError(
+                    f"the learner's {name} is {given}; expected {expected}: DQN has no seeds"
+                )
 
 
 def dqn(config: DqnConfig, spec: EnvironmentSpec, network: nn.Module) -> Agent:

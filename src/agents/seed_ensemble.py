@@ -18,7 +18,7 @@ import optax
 
 from expedition.agents.agent import Agent, Metrics, Trajectory
 from expedition.environments.interface import EnvironmentSpec
-from expedition.exploration.replay import Replay, extend, make_replay, sample
+from expedition.exploration.replay import Replay, extend, make_replay, sample, sample_newest
 from expedition.exploration.seeds import Seeds, bernoulli, gaussian, make_seeds
 from expedition.exploration.transitions import Transitions
 from expedition.losses.seed_td import seed_td_loss
@@ -46,13 +46,24 @@ class SeedEnsembleConfig:
     """Gradient steps of each model at each update."""
     target_period: int = 1
     """Updates after which the parameters that targets bootstrap from are brought up to date."""
+    target_rate: float = 1.0
+    """How far they are moved towards the newest then: 1 for all the way, less to average them."""
+    act_by_target: bool = False
+    """Whether agents act by those parameters, rather than by the newest."""
     double: bool = False
-    """Whether the newest parameters choose the action whose value the older ones estimate."""
+    """Double Q-learning: the parameters before the update choose the action that the targets'
+    parameters evaluate. No difference where these are the same."""
+    recent_part: float = 0.0
+    """Part of a minibatch that is drawn from the newest data only."""
+    recent_data: int = 1
+    """How many data are the newest."""
     capacity: int = 1_000_000
     """Data that a model's view of the buffer holds; older ones are overwritten at random."""
 
     def __post_init__(self) -> None:
-        for name in ("num_models", "batch_size", "steps", "target_period", "capacity"):
+        for name in (
+            *("num_models", "batch_size", "steps", "target_period", "capacity", "recent_data"),
+        ):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; expected at least 1")
         for name in ("prior_scale", "noise_variance"):
@@ -65,20 +76,26 @@ class SeedEnsembleConfig:
             )
         if not self.learning_rate > 0:
             raise ValueError(f"learning_rate is {self.learning_rate}; expected a positive number")
+        if not (0 < self.target_rate <= 1 and 0 <= self.recent_part <= 1):
+            raise ValueError(
+                f"target_rate is {self.target_rate} and recent_part {self.recent_part}; expected a "
+                "number in (0, 1] and one in [0, 1]"
+            )
 
 
 class EnsembleParams(NamedTuple):
     """What actors need of the models."""
 
-    online: Any  # [E, ...] θ
+    acting: Any  # [E, ...] θ, or θ⁻
     prior: Any  # [E, ...] θ̂, frozen
 
 
 class SeedEnsembleState(NamedTuple):
-    """What a learner's device holds: all parameters and data, and the rest of its own models M."""
+    """What a learner's device holds: all that actors need, all data, and its own models M."""
 
     params: EnsembleParams
     members: jax.Array  # [M] int32, the numbers of its models
+    online: Any  # [M, ...] θ
     target: Any  # [M, ...] θ⁻
     optimizer_state: Any  # [M, ...]
     replay: Replay
@@ -100,7 +117,8 @@ def seed_ensemble(
 
         L(θ_e) = mean_j (r_j + γ_j max_a Q⁻_e(s'_j, a) + z_ej - Q_e(s_j, a_j))²
 
-    over minibatches of the data of all agents. Its prior θ̂_e, its noise z_ej ~ N(0, v) and what its
+    over minibatches of the data of all agents (double: Q⁻_e at the action that is best for Q_e, in
+    place of the maximum). Its prior θ̂_e, its noise z_ej ~ N(0, v) and what its
     bootstrap leaves out are functions of its seed and of the datum's number. Evaluation is greedy
     for the mean of all models.
 
@@ -109,7 +127,8 @@ def seed_ensemble(
         spec: shapes of one observation, and a discrete action.
         network: maps observations `[N, ...]` to action values `[N, A]`.
         axis_name: the `pmap` axis over which models are divided and data are shared; their number
-            must divide that of the models. Gradients never leave a device.
+            must divide that of the models. Gradients never leave a device. `init` and `update` then
+            need the axis.
     """
     optimizer = optax.adam(config.learning_rate)
     evaluate: Callable[..., jax.Array] = network.apply  # type: ignore[assignment]
@@ -119,7 +138,7 @@ def seed_ensemble(
     def values(params: EnsembleParams, observation: chex.Array) -> jax.Array:
         """Of one model."""
         prior = config.prior_scale * evaluate(params.prior, observation)
-        return evaluate(params.online, observation) + prior
+        return evaluate(params.acting, observation) + prior
 
     def init(key: jax.Array) -> SeedEnsembleState:
         seed_key, online_key, draw_key = jax.random.split(key, 3)
@@ -131,10 +150,11 @@ def seed_ensemble(
 
         params = EnsembleParams(draw(online_key), draw(seeds.prior))
         members = _members(config.num_models, axis_name)
-        own = _rows(params.online, members)
+        own = _rows(params.acting, members)
         return SeedEnsembleState(
             params=params,
             members=members,
+            online=own,
             target=own,
             optimizer_state=jax.vmap(optimizer.init)(own),
             replay=make_replay(datum, config.capacity),
@@ -157,14 +177,28 @@ def seed_ensemble(
         q = jax.vmap(values, in_axes=(0, None))(params, timestep.observation)
         return jnp.argmax(jnp.mean(q, axis=0), axis=-1), agents
 
+    def minibatches(state: SeedEnsembleState, member: jax.Array) -> tuple[Transitions, jax.Array]:
+        """One model's data of all steps of an update, and their numbers."""
+        key = jax.random.fold_in(jax.random.fold_in(state.draw_key, state.updates), member)
+        of_all_key, newest_key = jax.random.split(key)
+        newest = round(config.recent_part * config.batch_size)
+        counts = config.steps * (config.batch_size - newest), config.steps * newest
+        of_all = sample(state.replay, state.seeds.replacement, member, of_all_key, counts[0])
+        of_newest = sample_newest(state.replay, newest_key, counts[1], config.recent_data)
+
+        def joined(*parts: jax.Array) -> jax.Array:  # in each minibatch
+            shape = parts[0].shape[1:]
+            parts = tuple(x.reshape(config.steps, len(x) // config.steps, *shape) for x in parts)
+            return jnp.concatenate(parts, axis=1).reshape(-1, *shape)
+
+        return jax.tree.map(joined, of_all, of_newest)
+
     def learn(
         state: SeedEnsembleState, member: jax.Array, online: Any, target: Any, optimizer_state: Any
     ) -> tuple[Any, Any, jax.Array]:
         """One model's gradient steps at an update."""
         prior = _rows(state.params.prior, member)
-        key = jax.random.fold_in(jax.random.fold_in(state.draw_key, state.updates), member)
-        count = config.steps * config.batch_size
-        seen, number = sample(state.replay, state.seeds.replacement, member, key, count)
+        seen, number = minibatches(state, member)
         noise = config.noise_variance**0.5 * gaussian(state.seeds.noise, member, number)
         is_used = bernoulli(state.seeds.mask, member, number, config.mask_probability)
         # Nothing here depends on the steps, so it is done for all of them at once.
@@ -172,7 +206,7 @@ def seed_ensemble(
         if config.double:
             chosen = jnp.argmax(values(EnsembleParams(online, prior), seen.next_observation), -1)
             q_t = jnp.take_along_axis(q_t, chosen[:, None], axis=-1)
-            q_t = jnp.broadcast_to(q_t, (count, spec.action.num_values))
+            q_t = jnp.broadcast_to(q_t, (len(number), spec.action.num_values))
         prior_q = config.prior_scale * evaluate(prior, seen.observation)
 
         def loss(online: Any, rows: Any) -> jax.Array:
@@ -184,7 +218,7 @@ def seed_ensemble(
                 config.discount * seen.discount,
                 q_t,
                 noise,
-                weight_t=is_used.astype(jnp.float32),
+                weight_tm1=is_used.astype(jnp.float32),
                 reduction="mean",
             ).loss
 
@@ -202,24 +236,33 @@ def seed_ensemble(
         return online, optimizer_state, jnp.mean(losses)
 
     def update(state: SeedEnsembleState, batch: Trajectory) -> tuple[SeedEnsembleState, Metrics]:
+        batch = batch._replace(extras=(), actor_state=())
+        if axis_name is not None:  # before rows are numbered
+            batch = jax.lax.all_gather(batch, axis_name, axis=1, tiled=True)
         seen = batch.transitions
-        if axis_name is not None:
-            seen = jax.lax.all_gather(seen, axis_name, tiled=True)
         replay = extend(state.replay, seen._replace(is_valid=()), seen.is_valid)
         state = state._replace(replay=replay)
-        own = _rows(state.params.online, state.members)
         online, optimizer_state, loss = jax.vmap(partial(learn, state))(
-            state.members, own, state.target, state.optimizer_state
+            state.members, state.online, state.target, state.optimizer_state
         )
         updates = state.updates + 1
-        is_due = updates % config.target_period == 0
-        target = jax.tree.map(partial(jnp.where, is_due), online, state.target)
+        rate = jnp.where(updates % config.target_period == 0, config.target_rate, 0.0)
+        target = optax.incremental_update(online, state.target, rate)
+        acting = target if config.act_by_target else online
         metrics = {"loss": jnp.mean(loss), "data": replay.size}
         if axis_name is not None:
-            online = jax.lax.all_gather(online, axis_name, tiled=True)
+            acting = jax.lax.all_gather(acting, axis_name, tiled=True)
             metrics["loss"] = jax.lax.pmean(metrics["loss"], axis_name)
+        learnt = acting, online, target, optimizer_state, updates
+        before = state.params.acting, state.online, state.target, state.optimizer_state
+        # An update without data changes nothing.
+        learnt = jax.tree.map(
+            partial(jnp.where, seen.is_valid.any()), learnt, (*before, state.updates)
+        )
+        acting, online, target, optimizer_state, updates = learnt
         return state._replace(
-            params=state.params._replace(online=online),
+            params=state.params._replace(acting=acting),
+            online=online,
             target=target,
             optimizer_state=optimizer_state,
             updates=updates,

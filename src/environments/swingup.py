@@ -59,6 +59,8 @@ def accelerations(
 ) -> tuple[chex.Array, chex.Array]:
     """Accelerations of cart, m/s², and pole, rad/s², as MuJoCo's forward dynamics have them.
 
+    All arguments have one shape, in m, rad, m/s, rad/s and N.
+
         M (x'', φ'') = (F - d x' + m l/2 φ'^2 sin φ, m g l/2 sin φ - d_φ φ') + (stop's force, 0)
 
     The stop's force is that of MuJoCo's soft constraint, `max(0, (a* - a) / (A + R))` towards the

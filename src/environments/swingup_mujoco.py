@@ -21,16 +21,13 @@ class SwingupBatch:
       task: features, reward, start and length.
       num_environments: B.
       key: names the shared start.
-      threads: of MuJoCo, beside the caller's; 0 steps in the caller's, outside Python's lock.
 
     Raises:
       ModuleNotFoundError: dm_control is not installed.
       ValueError: there is no environment.
     """
 
-    def __init__(
-        self, task: Swingup, num_environments: int, key: jax.Array, *, threads: int = 0
-    ) -> None:
+    def __init__(self, task: Swingup, num_environments: int, key: jax.Array) -> None:
         if num_environments < 1:
             raise ValueError(f"num_environments is {num_environments}; expected at least 1")
         suite = control_suite()
@@ -39,8 +36,8 @@ class SwingupBatch:
         from mujoco.rollout import Rollout
 
         self._model = suite.cartpole.swingup().physics.model.ptr
-        self._data = [mujoco.MjData(self._model) for _ in range(max(threads, 1))]
-        self._rollout = Rollout(nthread=threads)
+        self._data = mujoco.MjData(self._model)
+        self._rollout = Rollout(nthread=0)  # on the caller's thread, outside Python's lock
         self.spec = task.spec
         self.num_environments = num_environments
         self.frames_per_step = 1
@@ -99,5 +96,4 @@ class SwingupBatch:
         return self._model.actuator_gear[0, 0]
 
     def close(self) -> None:
-        """Ends MuJoCo's threads."""
-        self._rollout.close()
+        """Nothing is held beyond this object."""

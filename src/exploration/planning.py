@@ -71,7 +71,11 @@ def value_iteration(
 
 
 def _after(value: chex.Array, successor: chex.Array | None, weight: chex.Array) -> chex.Array:
-    """`sum_b weight(s, a, b) value(successor(s, a, b))`, `[S, A]`; if sparse `[S, A, N]`."""
+    """`sum_b weight(s, a, b) value(successor(s, a, b))`.
+
+    Of a dense model: weight `[S, A, S]`, value `[S]`, the result `[S, A]`; of N sparse ones: weight
+    and successor `[S, A, B, N or 1]`, value `[S, N]`, the result `[S, A, N]`.
+    """
     if successor is None:
         # Ten times as fast as to look up each state's value. The precision is that of float32 also
         # where products are by default rounded more.

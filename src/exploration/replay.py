@@ -100,6 +100,27 @@ def sample(
     return jax.tree.map(lambda ring: ring[row], replay.data), number
 
 
+def sample_newest(
+    replay: Replay, key: jax.Array, batch_size: int, newest: int
+) -> tuple[chex.ArrayTree, jax.Array]:
+    """Draws data uniformly, with replacement, from the newest, the same for all agents.
+
+    Args:
+        replay: the buffer.
+        key: the key of this draw.
+        batch_size: N, static.
+        newest: how many data count as such; fewer if there are fewer, or if C is less.
+
+    Returns:
+        As `sample` does.
+    """
+    filled = jnp.minimum(replay.size, min(newest, replay.capacity))
+    age = jax.random.randint(key, (batch_size,), 0, jnp.maximum(filled, 1))
+    number = replay.size - 1 - age
+    row = number % (2 * replay.capacity)
+    return jax.tree.map(lambda ring: ring[row], replay.data), number
+
+
 def _check(replay: Replay, data: chex.ArrayTree, is_valid: jax.Array) -> None:
     rows = 2 * replay.capacity
     if is_valid.dtype != bool or is_valid.ndim != 1 or not 1 <= len(is_valid) <= rows:

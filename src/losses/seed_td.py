@@ -6,7 +6,7 @@ import chex
 import jax
 import jax.numpy as jnp
 
-from expedition.losses.rows import at_least_float32, reduce_rows, scalars, time_major
+from expedition.losses.rows import at_least_float32, filled, reduce_rows, scalars, time_major
 
 
 class SeedTDLoss(NamedTuple):
@@ -25,12 +25,12 @@ def seed_td_loss(
     noise_t: chex.Array,
     *,
     noise_variance: chex.Numeric = 1.0,
-    weight_t: chex.Array | None = None,
+    weight_tm1: chex.Array | None = None,
     reduction: str = "sum",
 ) -> SeedTDLoss:
     """Computes the squared temporal differences to targets that the agent's seed perturbs.
 
-        L = (1/v) Σ_j (r_j + γ_j max_a Q⁻(s'_j, a) + z_j - Q(s_j, a_j))²
+        L = (1/v) Σ_j w_j (r_j + γ_j max_a Q⁻(s'_j, a) + z_j - Q(s_j, a_j))²
 
     No gradient flows through the targets. Without noise it is the loss of Q-learning. The whole
     loss of seed TD adds `prior_penalty`, or is taken of a Q that contains a frozen prior.
@@ -43,7 +43,7 @@ def seed_td_loss(
         q_t: [N, A] Q⁻(s'_j, ·), of the same or of older parameters.
         noise_t: [N] z_j, the seed's noise for datum j.
         noise_variance: v, that of the noise.
-        weight_t: [N] weight of each datum, 0 to leave it out; None: 1. A mean divides by N.
+        weight_tm1: [N] w_j, 0 to leave a datum out; None: 1. A mean divides by N all the same.
         reduction: "sum", or "mean" over the N data.
 
     Returns:
@@ -56,7 +56,12 @@ def seed_td_loss(
     Source: Dimakopoulou, Osband, Van Roy 2018, "Scalable Coordinated Exploration in Concurrent
     Reinforcement Learning", section 3.2, https://arxiv.org/abs/1805.08948.
     """
-    r_t, discount_t, noise_t = time_major(r_t=r_t, discount_t=discount_t, noise_t=noise_t)
+    r_t, discount_t, noise_t, weight_tm1 = time_major(
+        r_t=r_t,
+        discount_t=discount_t,
+        noise_t=noise_t,
+        weight_tm1=filled(weight_tm1, 1, like=r_t),
+    )
     chex.assert_rank([q_tm1, a_tm1], [2, 1])
     chex.assert_equal_shape([q_tm1, q_t])
     chex.assert_equal_shape_prefix([q_tm1, a_tm1, r_t], 1)
@@ -64,7 +69,7 @@ def seed_td_loss(
     (variance,) = scalars(q_tm1.dtype, noise_variance=noise_variance)
     target = jax.lax.stop_gradient(r_t + discount_t * jnp.max(q_t, axis=-1) + noise_t)
     errors = target - jnp.take_along_axis(q_tm1, a_tm1[:, None], axis=-1)[:, 0]
-    loss = reduce_rows(jnp.square, errors, weight_tm1=weight_t, reduction=reduction) / variance
+    loss = reduce_rows(jnp.square, errors, weight_tm1=weight_tm1, reduction=reduction) / variance
     return SeedTDLoss(loss, jax.lax.stop_gradient(errors))
 
 

@@ -1,4 +1,4 @@
-"""Action values of an ensemble, each member's with a frozen prior of its own."""
+"""Action values: an MLP with a linear skip connection."""
 
 from collections.abc import Sequence
 

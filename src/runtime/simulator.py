@@ -62,9 +62,7 @@ class World(NamedTuple):
     """All that stays as it is while the agents act."""
 
     world: Any
-    order: (
-        jax.Array
-    )  # [E] int32, whose turn it is; the number of turns, nobody's, after the horizon
+    order: jax.Array  # [E] int32, whose turn; Poisson: K, nobody's, after the last tick
     act_key: jax.Array
 
 
@@ -77,7 +75,7 @@ class Progress(NamedTuple):
 
 
 class Running(NamedTuple):
-    """W worlds under way: arrays, which may be saved and loaded like any others."""
+    """W worlds under way."""
 
     worlds: World  # [W, ...]
     progress: Progress  # [W, ...]
@@ -89,7 +87,7 @@ class Simulation(NamedTuple):
     start: Callable[[jax.Array], Running]
     """`start(keys [W]) -> running`."""
     advance: Callable[[Running, int | jax.Array], Running]
-    """`advance(running, until) -> running`, where tick `until` has not come."""
+    """`advance(running, until) -> running`, before tick `until`; on Poisson clocks maybe later."""
     num_ticks: int
     """Ticks until the end."""
 
@@ -159,6 +157,7 @@ def simulation(
     instant = jax.vmap(poisson_instant if clock == "poisson" else synchronous_instant)
 
     def advance(running: Running, until: int | jax.Array) -> Running:
+        until = jnp.minimum(until, num_ticks)
         # One loop for all worlds rather than a loop in each: under `vmap` that would copy the state
         # of those that have ended at every step.
         progress = jax.lax.while_loop(

@@ -117,7 +117,7 @@ def train(
     """Trains until `config.total_steps`, or until it is asked to stop.
 
     Args:
-      agent: the algorithm; its `update` combines gradients over `prefetch.AXIS`.
+      agent: the algorithm; its `update` combines what devices learn over `prefetch.AXIS`.
       environments: one batch for each actor, of `config.environments_per_actor`.
       config: the machine's settings.
       key: names the initial parameters and every action.

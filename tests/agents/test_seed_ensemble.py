@@ -1,5 +1,6 @@
 """Seed TD with an ensemble: against plain Q-learning, a gradient by hand, and probe problems."""
 
+import dataclasses
 import warnings
 from functools import partial
 
@@ -68,7 +69,7 @@ def by_hand(agent, config, updates, index):
 
     It draws the same data; what it does with them is written anew.
     """
-    from expedition.exploration.replay import sample
+    from expedition.exploration.replay import sample, sample_newest
     from expedition.exploration.seeds import bernoulli, gaussian
 
     state, optimizer, update_agent = (
@@ -76,8 +77,8 @@ def by_hand(agent, config, updates, index):
         optax.adam(config.learning_rate),
         jax.jit(agent.update),
     )
-    online, prior = member(state.params.online, index), member(state.params.prior, index)
-    target, newest, moments = online, online, optimizer.init(online)
+    newest, prior = member(state.online, index), member(state.params.prior, index)
+    target, moments = newest, optimizer.init(newest)
 
     def q(theta, x):
         return NETWORK.apply(theta, x) + config.prior_scale * NETWORK.apply(prior, x)
@@ -85,8 +86,22 @@ def by_hand(agent, config, updates, index):
     for update in range(updates):
         state, _ = update_agent(state, trajectory(update))
         key = jax.random.fold_in(jax.random.fold_in(state.draw_key, update), index)
-        count = config.steps * config.batch_size
-        seen, number = sample(state.replay, state.seeds.replacement, index, key, count)
+        keys, recent = jax.random.split(key), int(config.recent_part * config.batch_size)
+        old = config.steps * (config.batch_size - recent)
+        draws = [
+            sample(state.replay, state.seeds.replacement, index, keys[0], old),
+            sample_newest(state.replay, keys[1], config.steps * recent, config.recent_data),
+        ]
+        order = [  # each minibatch's old data, then its recent ones
+            row
+            for i in range(config.steps)
+            for row in [
+                *range(i * old // config.steps, (i + 1) * old // config.steps),
+                *range(old + i * recent, old + (i + 1) * recent),
+            ]
+        ]
+        pick = jnp.array(order)
+        seen, number = jax.tree.map(lambda *x, pick=pick: jnp.concatenate(x)[pick], *draws)
         noise = config.noise_variance**0.5 * gaussian(state.seeds.noise, index, number)
         used = bernoulli(state.seeds.mask, index, number, config.mask_probability)
         selector = newest if config.double else target
@@ -110,8 +125,9 @@ def by_hand(agent, config, updates, index):
             change, moments = optimizer.update(gradient(newest, rows), moments)
             newest = optax.apply_updates(newest, change)
         if (update + 1) % config.target_period == 0:
-            target = newest
-    return newest
+            rate = config.target_rate
+            target = jax.tree.map(lambda x, y, r=rate: x + r * (y - x), target, newest)
+    return (target if config.act_by_target else newest), newest
 
 
 @pytest.mark.parametrize(
@@ -122,6 +138,7 @@ def by_hand(agent, config, updates, index):
         {"noise_variance": 4.0, "target_period": 2},
         {"double": True, "target_period": 2},
         {"mask_probability": 0.5},
+        {"target_rate": 0.3, "act_by_target": True, "recent_part": 0.25, "recent_data": 3},
     ],
     ids=str,
 )
@@ -129,12 +146,12 @@ def test_updates_equal_a_loop_over_gradient_steps(settings):
     config = SeedEnsembleConfig(**{"num_models": 3, "capacity": 100, "steps": 4} | settings)
     agent = seed_ensemble(config, SPEC, NETWORK)
     state, metrics = updated(agent)
-    for index in {0, config.num_models - 1}:
-        expected = by_hand(agent, config, 3, index)
-        found = member(state.params.online, index)
-        jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-6), found, expected)
-        start = member(agent.init(KEY).params.online, index)
-        assert optax.tree.norm(optax.tree.sub(expected, start)) > 1e-3
+    index = config.num_models - 1
+    expected = by_hand(agent, config, 3, index)
+    found = member(state.params.acting, index), member(state.online, index)
+    jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-6), found, expected)
+    start = member(agent.init(KEY).online, index)
+    assert optax.tree.norm(optax.tree.sub(expected[1], start)) > 1e-3
     assert metrics["data"] == 3 * (ROWS - 1)  # one row of each was no transition
 
 
@@ -150,7 +167,7 @@ def test_a_prior_stays_and_is_its_models_alone():
 
 def values(params, index, x):
     prior = 3.0 * NETWORK.apply(member(params.prior, index), x)
-    return NETWORK.apply(member(params.online, index), x) + prior
+    return NETWORK.apply(member(params.acting, index), x) + prior
 
 
 def test_an_agent_is_greedy_for_its_model():
@@ -251,7 +268,7 @@ def test_linear_values_are_the_regressions():
     )
     agent = seed_ensemble(config, SPEC, Linear())
     start = agent.init(KEY)
-    learnt = jax.jit(agent.update)(start, batch)[0].params.online
+    learnt = jax.jit(agent.update)(start, batch)[0].online
     statistics = regression.init(KEY)._replace(seeds=start.seeds)
     statistics = regression.update(statistics, seen)
     for index in range(models):
@@ -265,7 +282,8 @@ def test_dqn_is_random_as_often_as_epsilon_says():
     rows = 4000
     batch = trajectory(rows=rows)
     for epsilon in (0.0, 0.3, 1.0):
-        agent = dqn(DqnConfig(epsilon=epsilon, capacity=10), SPEC, NETWORK)
+        learner = dataclasses.replace(DqnConfig().learner, capacity=10)
+        agent = dqn(DqnConfig(epsilon, learner), SPEC, NETWORK)
         params = agent.init(KEY).params
         timestep, agents = mid(batch.observation[0]), agent.initial_actor_state(rows)
         action, _, _ = jax.jit(agent.act)(params, agents, timestep, KEY)
@@ -290,6 +308,9 @@ def test_dqn_is_random_as_often_as_epsilon_says():
         {"steps": 0},
         {"target_period": 0},
         {"capacity": 0},
+        {"recent_data": 0},
+        {"recent_part": 1.1},
+        {"target_rate": 0.0},
     ],
     ids=str,
 )
@@ -301,3 +322,17 @@ def test_wrong_settings_are_refused(wrong):
 def test_a_wrong_epsilon_is_refused():
     with pytest.raises(ValueError, match=r"epsilon is 1.5; expected a number in \[0, 1\]"):
         DqnConfig(epsilon=1.5)
+
+
+def test_dqn_with_seeds_is_refused():
+    with pytest.raises(ValueError, match="the learner's num_models is 30; expected 1"):
+        DqnConfig(learner=SeedEnsembleConfig())
+
+
+def test_an_update_without_data_changes_nothing():
+    agent = make(noise_variance=1.0)
+    state, _ = updated(agent, updates=1)
+    ended = trajectory(1)._replace(step_type=np.full((2, ROWS), LAST, np.int8))
+    after, _ = jax.jit(agent.update)(state, ended)
+    before, after = (s._replace(seeds=(), draw_key=()) for s in (state, after))
+    jax.tree.map(np.testing.assert_array_equal, after, before)

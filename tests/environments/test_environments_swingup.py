@@ -95,7 +95,8 @@ def best_rewards(key, activity):
         state = jax.vmap(TASK.advance)(state, actions)
         return (state, jnp.maximum(best, jax.vmap(TASK.reward)(state, actions))), None
 
-    start = jax.tree.map(lambda x: jnp.broadcast_to(x, (AGENTS,)), TASK.draw(key))
+    start_key, key = jax.random.split(key)
+    start = jax.tree.map(lambda x: jnp.broadcast_to(x, (AGENTS,)), TASK.draw(start_key))
     keys = jax.random.split(key, 3000)
     return jax.lax.scan(step, (start, jnp.full(AGENTS, -1.0)), keys)[0][1]
 
@@ -169,7 +170,9 @@ def test_pinned_at_the_stop_a_push_does_not_drive_the_pole(action):
     for _ in range(1000):
         state = advance(state, np.array([action]))
         highest = max(highest, float(jnp.cos(state.angle[0])))
-    assert highest < np.cos(pi - abs(pinned[3])) + 1.0
+    # As high as the spin that it has left can carry it, and no higher.
+    left = swingup.INERTIA * pinned[3] ** 2 / (2 * swingup.GRAVITY * swingup.MOMENT)
+    assert highest <= np.cos(pinned[1]) + left + 1e-3
     assert energy(state) <= energy(states(*pinned)) + 1e-3
 
 
@@ -234,16 +237,15 @@ def test_wrong_settings_are_refused(wrong):
         Swingup(**wrong)
 
 
-def batch(num=3, *, key=0, threads=0, **settings):
+def batch(num=3, *, key=0, **settings):
     from expedition.environments.swingup_mujoco import SwingupBatch
 
-    return SwingupBatch(Swingup(**settings), num, jax.random.key(key), threads=threads)
+    return SwingupBatch(Swingup(**settings), num, jax.random.key(key))
 
 
-@pytest.mark.parametrize("threads", [0, 2])
-def test_the_batch_is_the_port_on_mujoco(threads):
+def test_the_batch_is_the_port_on_mujoco():
     """Rewards, features and ends, over an episode and into the next."""
-    task, environment = Swingup(max_steps=200), batch(8, threads=threads, max_steps=200)
+    task, environment = Swingup(max_steps=200), batch(8, max_steps=200)
     timestep = environment.reset()
     world = task.draw(jax.random.key(0))
     step = jax.jit(jax.vmap(partial(task.step, world)))

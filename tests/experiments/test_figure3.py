@@ -11,7 +11,7 @@ from experiments.curves import HEADER, Curve, Curves, read
 from experiments.figure3 import Config, Constants, make_agent, run, turns
 from experiments.sweep import SettingsError
 
-TINY = Constants(hidden=(4,), batch_size=2, turns=2, bootstraps=1)
+TINY = Constants(hidden=(4,), batch_size=2, turns=2)
 
 
 def tiny(out, **settings):
@@ -51,13 +51,14 @@ def test_a_stopped_sweep_goes_on_to_the_same_end(whole, tmp_path, monkeypatch):
 
     add = Curves.add
     monkeypatch.setattr(Curves, "add", stop_at_the_third)
+    config = tiny(tmp_path, algorithms=("dqn",))
     with pytest.raises(KeyboardInterrupt):
-        run(tiny(tmp_path))
+        run(config)
     monkeypatch.setattr(Curves, "add", add)
     assert {point.curve.instance for point in read(tmp_path / "swingup.csv")} == {0, 1}
-    run(tiny(tmp_path))
-    found, expected = (sorted(read(folder / "swingup.csv")) for folder in (tmp_path, whole))
-    assert found == expected
+    run(config)
+    expected = [p for p in read(whole / "swingup.csv") if p.curve.algorithm == "dqn"]
+    assert sorted(read(tmp_path / "swingup.csv")) == sorted(expected)
 
 
 def test_what_a_stop_left_of_a_curve_is_removed(tmp_path):
@@ -65,7 +66,11 @@ def test_what_a_stop_left_of_a_curve_is_removed(tmp_path):
     first, second = (Curve(4, "dqn", "scaled", i) for i in range(2))
     table = Curves(path, 2)
     table.add(first, [(0.5, -0.01), (1.0, 0.25)])
-    table.add(second, [(0.5, -0.02)])
+    with pytest.raises(ValueError, match="a curve of 1 points was given; expected 2"):
+        table.add(second, [(0.5, -0.02)])
+    table.add(second, [(0.5, -0.02), (1.0, 0.125)])
+    whole = path.read_text()
+    path.write_text(whole[: whole.index("0.125") + 3])
     assert Curves(path, 2).done == {first}
     assert [(p.second, p.mean_reward) for p in read(path)] == [(0.5, -0.01), (1.0, 0.25)]
 
@@ -76,20 +81,26 @@ def test_another_config_in_the_same_folder_is_refused(whole):
 
 
 def test_the_actor_learner_runs_it_too(tmp_path):
-    run(tiny(tmp_path, environment="dm_control", instances=1, algorithms=("seed_td",)))
+    run(tiny(tmp_path, environment="dm_control", instances=1))
     points = read(tmp_path / "swingup.csv")
-    assert [point.second for point in points] == [0.5, 1.0]
+    assert [point.second for point in points] == [0.5, 1.0] * 2
     assert all(-0.1 <= point.mean_reward <= 0 for point in points)
-    team = np.load(tmp_path / "team_seed_td_4_scaled.npz")
-    assert team["angle"].shape == (10, 4)
+    for algorithm in ("seed_td", "dqn"):
+        team = np.load(tmp_path / f"team_{algorithm}_4_scaled.npz")
+        assert team["angle"].shape == (10, 4)
 
 
-def test_both_algorithms_have_one_budget_of_gradient_steps():
-    config = Config()
-    for k in (10, 30, 100, 300):
-        for algorithm in ("seed_td", "dqn"):
-            assert make_agent(algorithm, k, config) is not None
-        assert k % turns(k, config) == 0
+@pytest.mark.parametrize("k", [10, 30, 100, 300])
+def test_both_algorithms_have_one_budget_of_gradient_steps(k, monkeypatch):
+    """As many for each model as actions of agents: here, a period has as many updates as turns."""
+    made = []
+    monkeypatch.setattr(figure3, "seed_ensemble", lambda config, *_, **__: made.append(config))
+    monkeypatch.setattr(figure3, "dqn", lambda config, *_: made.append(config.learner))
+    for algorithm in ("seed_td", "dqn"):
+        make_agent(algorithm, k, Config())
+    assert [config.steps * turns(k, Constants()) for config in made] == [k, k]
+    assert [config.num_models for config in made] == [min(k, 30), 1]
+    assert {(config.batch_size, config.capacity) for config in made} == {(16, 3000 * k)}
 
 
 def test_the_comparison_names_what_was_published(whole):
@@ -108,6 +119,7 @@ def test_the_comparison_names_what_was_published(whole):
         ({"instances": 0}, "empty"),
         ({"seconds": 0.1}, "seconds is 0.1"),
         ({"agents": (25,)}, "25 agents"),
+        ({"agents": (500,)}, "500 agents in 10 turns share 30 models"),
     ],
 )
 def test_wrong_settings_are_refused(wrong, said):
@@ -116,5 +128,5 @@ def test_wrong_settings_are_refused(wrong, said):
 
 
 def test_wrong_constants_are_refused():
-    with pytest.raises(ValueError, match="bootstraps is 3 and turns 10"):
-        Constants(bootstraps=3)
+    with pytest.raises(ValueError, match="turns is 0"):
+        Constants(turns=0)

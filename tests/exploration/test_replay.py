@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from expedition.exploration.replay import extend, make_replay, sample
+from expedition.exploration.replay import extend, make_replay, sample, sample_newest
 from expedition.exploration.seeds import datum_in_slot, make_seeds, replacement_slot
 
 KEY = make_seeds(jax.random.key(0)).replacement
@@ -176,3 +176,18 @@ def test_wrong_data_are_named():
     for example, capacity in ((EXAMPLE, 0), ((), 2)):
         with pytest.raises(ValueError, match="expected at least 1 of both"):
             make_replay(example, capacity)
+
+
+@CAPACITIES
+@pytest.mark.parametrize("newest", [1, 3, 100])
+def test_the_newest_are_drawn_uniformly(capacity, newest):
+    for size in (1, 2, capacity, 3 * capacity + 1):
+        if size > 5 * capacity:
+            continue
+        replay = filled(size, capacity)
+        drawn, number = sample_newest(replay, jax.random.key(size), BATCH, newest)
+        assert_data_tell(drawn, np.asarray(number))
+        count = min(size, newest, capacity)
+        found = np.bincount(size - 1 - np.asarray(number), minlength=count)
+        assert len(found) == count
+        np.testing.assert_allclose(found, BATCH / count, atol=5 * (BATCH / count) ** 0.5)

@@ -50,6 +50,16 @@ def test_equals_its_definition(reduction):
     np.testing.assert_allclose(got.loss, expected, rtol=1e-5)
 
 
+def test_weights_count_and_leave_out():
+    x, weight = as_jax(inputs()), jnp.array([0.0, 2, 1, 1, 0, 1, 0.5])
+    errors = seed_td_loss(**x).td_errors
+    x["r_t"] = x["r_t"].at[0].set(jnp.nan)
+    got = seed_td_loss(**x, weight_tm1=weight, reduction="mean")
+    np.testing.assert_allclose(got.loss, jnp.sum(weight * errors**2) / N, rtol=1e-5)
+    with pytest.raises(AssertionError, match="weight_tm1 has shape"):
+        seed_td_loss(**x, weight_tm1=weight[:, None])
+
+
 def test_no_gradient_through_the_target_nor_the_errors():
     x = as_jax(inputs())
 

@@ -19,6 +19,7 @@ from expedition.runtime.channel import BoundedQueue
 from expedition.runtime.learner import Learner
 from expedition.runtime.prefetch import prefetch
 from expedition.runtime.supervision import Supervisor
+from expedition.runtime.train import _actor_states
 from fakes import NUM_ENVIRONMENTS, FakeEnvironment, Fault, devices, fail, fake_agent
 
 UNROLL = 5
@@ -58,6 +59,14 @@ def test_the_run_ends_at_its_budget_and_says_so():
     assert result.exit_state == "finished"
     assert float(result.params) == 6
     assert result.counters["updates"] == 6
+
+
+def test_the_actors_states_are_parts_of_one_team():
+    """An agent that is told apart by its number has a number of its own."""
+    agent = fake_agent()._replace(initial_actor_state=lambda size: {"agent": np.arange(size)})
+    parts = _actor_states(agent, config(actors=3), jax.devices()[0])
+    found = [part["agent"].tolist() for part in parts]
+    assert found == np.arange(3 * NUM_ENVIRONMENTS).reshape(3, -1).tolist()
 
 
 def test_the_four_counters_agree():

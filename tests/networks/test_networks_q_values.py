@@ -1,0 +1,31 @@
+"""The MLP with a linear way past it."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from expedition.networks import SkipMLP
+
+X = np.random.default_rng(0).normal(size=(5, 4)).astype(np.float32)
+
+
+def test_it_is_an_mlp_plus_a_linear_map():
+    network = SkipMLP(3, (7, 6))
+    params = jax.device_get(network.init(jax.random.key(0), X)["params"])
+    hidden = X
+    for name in ("Dense_0", "Dense_1"):
+        hidden = np.maximum(hidden @ params[name]["kernel"] + params[name]["bias"], 0)
+    expected = hidden @ params["Dense_2"]["kernel"] + params["Dense_2"]["bias"]
+    expected += X @ params["skip"]["kernel"]
+    np.testing.assert_allclose(network.apply({"params": params}, X), expected, rtol=1e-5, atol=1e-6)
+    assert set(params["skip"]) == {"kernel"}
+
+
+def test_kernels_are_glorots_and_biases_zero():
+    params = SkipMLP(300, (500,)).init(jax.random.key(0), jnp.zeros((1, 200)))["params"]
+    for layer in params.values():
+        kernel = np.asarray(layer["kernel"])
+        limit = (6 / sum(kernel.shape)) ** 0.5
+        assert np.abs(kernel).max() <= limit
+        np.testing.assert_allclose(kernel.std(), limit / 3**0.5, rtol=0.02)
+        np.testing.assert_array_equal(layer.get("bias", 0), 0)
