@@ -1,6 +1,6 @@
 # Every target sets itself up: a virtual environment in .venv, made once from setup.cfg.
 .DEFAULT_GOAL := help
-.PHONY: help run figure1 figure2 test lint mutants bench figures clean
+.PHONY: help run figure1 figure2 figure3 test lint mutants bench figures clean
 
 VENV ?= .venv
 # What is installed into the environment; CI gives a wheel instead.
@@ -44,6 +44,9 @@ figure1: $(VENV)/.installed ## Tabular cart-pole: what K agents learn together; 
 
 figure2: $(VENV)/.installed ## Regret on the two chains (minutes); ARGS="--quick" takes one
 	$(BIN)/python -m experiments.figure2 $(ARGS)
+
+figure3: $(VENV)/.installed ## A team learns to swing up a cart-pole (hours); ARGS="--quick" takes minutes
+	$(BIN)/python -m experiments.figure3 $(ARGS)
 
 figures: $(VENV)/.installed ## Redraw all pictures from their CSVs: runs/ and results/
 	$(BIN)/python -m experiments.figures $(ARGS)
