@@ -58,7 +58,7 @@ class Constants:
     turns: int = 10
     """Parts of the team that act one after the other in a period, models updated between; as many
     as there are agents if they are fewer. Open."""
-    target_rate: float = 0.1
+    target_rate: float = 0.3
     """How far, after each turn, the parameters that targets bootstrap from, and that agents act by,
     are moved towards the newest. Open."""
     double: bool = True

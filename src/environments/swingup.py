@@ -109,6 +109,8 @@ class Swingup:
     goal: Goal = "scaled"
     """Whether |x| < .1, |x'| < 1, |φ'| < 1 are in units of 2 m, 10 m/s, 10 rad/s or in metric ones;
     the authors' own trajectories say the former."""
+    position_scale: float = 2.0
+    """m; what a position is divided by in the features. Printed is 10, the authors' data have 2."""
     push_cost: float = 0.1
     """What an action that pushes costs."""
     start_deviation: float = 0.01
@@ -119,8 +121,11 @@ class Swingup:
     def __post_init__(self) -> None:
         if self.goal not in get_args(Goal):
             raise ValueError(f"goal is {self.goal!r}; expected one of {get_args(Goal)}")
-        if self.max_steps < 1:
-            raise ValueError(f"max_steps is {self.max_steps}; expected at least 1")
+        if self.max_steps < 1 or not self.position_scale > 0:
+            raise ValueError(
+                f"max_steps is {self.max_steps} and position_scale {self.position_scale}; expected "
+                "at least 1 and a positive number"
+            )
 
     @property
     def spec(self) -> EnvironmentSpec:
@@ -169,25 +174,29 @@ class Swingup:
         return SwingupState(position, angle, velocity, spin, state.steps + 1)
 
     def features(self, state: SwingupState) -> jax.Array:
-        """`cos φ, sin φ, φ'/10, x/10, x'/10, 1{|x| < .1}`, `[6]`."""
+        """`cos φ, sin φ, φ'/10, x/scale, x'/10`, and whether x is in the goal's range, `[6]`."""
         return jnp.stack([
             jnp.cos(state.angle),
             jnp.sin(state.angle),
             state.spin / 10,
-            state.position / 10,
+            state.position / self.position_scale,
             state.velocity / 10,
-            jnp.abs(state.position) < 0.1,
+            jnp.abs(state.position) < self._range,
         ]).astype(jnp.float32)  # fmt: skip
 
     def is_goal(self, state: SwingupState) -> jax.Array:
         """Whether the pole is up, near the middle and slow."""
-        length, speed = (2, 10) if self.goal == "scaled" else (1, 1)
+        speed = 10 if self.goal == "scaled" else 1
         return (
             (jnp.cos(state.angle) > 0.95)
-            & (jnp.abs(state.position) < 0.1 * length)
+            & (jnp.abs(state.position) < self._range)
             & (jnp.abs(state.velocity) < speed)
             & (jnp.abs(state.spin) < speed)
         )
+
+    @property
+    def _range(self) -> float:
+        return 0.2 if self.goal == "scaled" else 0.1  # m
 
     def reward(self, state: SwingupState, action: jax.Array) -> jax.Array:
         """The reward of an action that led to this state."""

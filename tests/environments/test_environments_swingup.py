@@ -178,9 +178,12 @@ def test_pinned_at_the_stop_a_push_does_not_drive_the_pole(action):
 
 def test_features():
     state = states(0.05, 0.3, 2.0, -5.0)
-    expected = [np.cos(0.3), np.sin(0.3), -0.5, 0.005, 0.2, 1.0]
-    np.testing.assert_allclose(jax.vmap(TASK.features)(state)[0], expected, rtol=1e-6)
-    assert jax.vmap(TASK.features)(states(-0.11))[0, 5] == 0
+    for task, position in ((TASK, 0.025), (Swingup(goal="metric", position_scale=10), 0.005)):
+        expected = [np.cos(0.3), np.sin(0.3), -0.5, position, 0.2, 1.0]
+        np.testing.assert_allclose(jax.vmap(task.features)(state)[0], expected, rtol=1e-6)
+    for goal, inside in (("scaled", 0.19), ("metric", 0.09)):
+        seen = jax.vmap(Swingup(goal=goal).features)(states(np.array([-inside, inside + 0.02])))
+        np.testing.assert_array_equal(seen[:, 5], [1, 0])
 
 
 UP = {"position": 0.09, "angle": 0.3, "velocity": 0.9, "spin": -0.9}
@@ -231,7 +234,7 @@ def test_starts_differ_by_their_standard_deviation():
     np.testing.assert_allclose(numbers(starts).std(0), 0.01, rtol=0.1)
 
 
-@pytest.mark.parametrize("wrong", [{"goal": "printed"}, {"max_steps": 0}])
+@pytest.mark.parametrize("wrong", [{"goal": "printed"}, {"max_steps": 0}, {"position_scale": 0.0}])
 def test_wrong_settings_are_refused(wrong):
     with pytest.raises(ValueError, match="expected"):
         Swingup(**wrong)
