@@ -280,8 +280,8 @@ MUTANTS = [
     Mutant(
         "one sample of the prior for all agents",
         "exploration/regression.py",
-        "gaussian(statistics.seeds.prior, agent, cells)",
-        "gaussian(statistics.seeds.prior, 0 * agent, cells)",
+        "gaussian(seeds.prior, agents, jnp.arange(num_states * num_actions))",
+        "gaussian(seeds.prior, 0 * agents, jnp.arange(num_states * num_actions))",
         (
             "tests/exploration/test_regression.py::test_over_the_seeds_a_regression_is_a_sample_of_the_posterior[0-cells]",
         ),
@@ -316,8 +316,8 @@ MUTANTS = [
     Mutant(
         "backup with the mean action",
         "exploration/planning.py",
-        "value = jnp.max(q, axis=-1)",
-        "value = jnp.mean(q, axis=-1)",
+        "_after(jnp.max(q, axis=1)",
+        "_after(jnp.mean(q, axis=1)",
         ("tests/exploration/test_planning.py::test_from_zero_it_finds_the_best_of_all_plans",),
     ),
     Mutant(
@@ -355,8 +355,8 @@ MUTANTS = [
     Mutant(
         "every second event skipped",
         "runtime/simulator.py",
-        "return _Progress(tick + 1, state, agents)",
-        "return _Progress(tick + 2, state, agents)",
+        "return Progress(tick + 1, state, agents)",
+        "return Progress(tick + 2, state, agents)",
         (
             "tests/runtime/test_simulator.py::test_every_world_is_what_happens_event_by_event[poisson-None]",
         ),
