@@ -63,6 +63,8 @@ class Constants:
     are moved towards the newest. Open."""
     double: bool = True
     """Double Q-learning. Open."""
+    bounded: bool = True
+    """Whether targets bootstrap from no value that rewards of -0.1 to 1 do not allow. Open."""
     recent_part: float = 0.5
     """Part of a minibatch that is drawn from the newest data. Open."""
     recent_seconds: float = 4.0
@@ -152,6 +154,7 @@ def make_agent(algorithm: Algorithm, num_agents: int, config: Config) -> Agent:
         target_rate=constants.target_rate,
         act_by_target=True,
         double=constants.double,
+        value_range=_value_range(constants),
         recent_part=constants.recent_part,
         recent_data=round(num_agents * constants.recent_seconds / TIME_STEP),
         capacity=num_agents * swingup_runs.periods(config.seconds),
@@ -160,6 +163,13 @@ def make_agent(algorithm: Algorithm, num_agents: int, config: Config) -> Agent:
         return dqn(DqnConfig(constants.epsilon, learner), spec, network)
     axis_name = AXIS if config.environment == "dm_control" else None
     return seed_ensemble(learner, spec, network, axis_name=axis_name)
+
+
+def _value_range(constants: Constants) -> tuple[float, float] | None:
+    """What pushing, or resting in the goal, for ever is worth."""
+    if not constants.bounded:
+        return None
+    return -Swingup().push_cost / (1 - constants.discount), 1 / (1 - constants.discount)
 
 
 def num_models(algorithm: Algorithm, num_agents: int, constants: Constants) -> int:

@@ -53,6 +53,8 @@ class SeedEnsembleConfig:
     double: bool = False
     """Double Q-learning: the parameters before the update choose the action that the targets'
     parameters evaluate. No difference where these are the same."""
+    value_range: tuple[float, float] | None = None
+    """Lowest and highest value that targets bootstrap from, as rewards allow; None: any."""
     recent_part: float = 0.0
     """Part of a minibatch that is drawn from the newest data only."""
     recent_data: int = 1
@@ -76,6 +78,8 @@ class SeedEnsembleConfig:
             )
         if not self.learning_rate > 0:
             raise ValueError(f"learning_rate is {self.learning_rate}; expected a positive number")
+        if self.value_range is not None and not self.value_range[0] < self.value_range[1]:
+            raise ValueError(f"value_range is {self.value_range}; expected (lowest, highest)")
         if not (0 < self.target_rate <= 1 and 0 <= self.recent_part <= 1):
             raise ValueError(
                 f"target_rate is {self.target_rate} and recent_part {self.recent_part}; expected a "
@@ -207,6 +211,8 @@ def seed_ensemble(
             chosen = jnp.argmax(values(EnsembleParams(online, prior), seen.next_observation), -1)
             q_t = jnp.take_along_axis(q_t, chosen[:, None], axis=-1)
             q_t = jnp.broadcast_to(q_t, (len(number), spec.action.num_values))
+        if config.value_range is not None:
+            q_t = jnp.clip(q_t, *config.value_range)
         prior_q = config.prior_scale * evaluate(prior, seen.observation)
 
         def loss(online: Any, rows: Any) -> jax.Array:

@@ -72,6 +72,7 @@ def by_hand(agent, config, updates, index):
     from expedition.exploration.replay import sample, sample_newest
     from expedition.exploration.seeds import bernoulli, gaussian
 
+    low, high = config.value_range or (-np.inf, np.inf)
     state, optimizer, update_agent = (
         agent.init(KEY),
         optax.adam(config.learning_rate),
@@ -113,7 +114,7 @@ def by_hand(agent, config, updates, index):
                 seen.action,
                 seen.reward + noise,
                 config.discount * seen.discount,
-                jax.lax.stop_gradient(q(target, seen.next_observation)),
+                jax.lax.stop_gradient(jnp.clip(q(target, seen.next_observation), low, high)),
                 jax.lax.stop_gradient(q(selector, seen.next_observation)),
             )
             return jnp.mean(used * error**2)
@@ -138,6 +139,7 @@ def by_hand(agent, config, updates, index):
         {"noise_variance": 4.0, "target_period": 2},
         {"double": True, "target_period": 2},
         {"mask_probability": 0.5},
+        {"value_range": (-0.2, 0.1)},
         {"target_rate": 0.3, "act_by_target": True, "recent_part": 0.25, "recent_data": 3},
     ],
     ids=str,
@@ -311,6 +313,7 @@ def test_dqn_is_random_as_often_as_epsilon_says():
         {"recent_data": 0},
         {"recent_part": 1.1},
         {"target_rate": 0.0},
+        {"value_range": (1.0, 0.0)},
     ],
     ids=str,
 )
