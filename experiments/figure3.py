@@ -73,6 +73,8 @@ class Constants:
     """Of epsilon-greedy DQN. Open."""
 
     def __post_init__(self) -> None:
+        if self.bounded and not self.discount < 1:
+            raise ValueError(f"discount is {self.discount}; expected below 1, or not bounded")
         if (
             min(self.turns, self.max_models) < 1
             or min(self.steps_per_action, self.recent_seconds) <= 0
