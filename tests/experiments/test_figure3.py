@@ -130,6 +130,6 @@ def test_wrong_settings_are_refused(wrong, said):
 def test_wrong_constants_are_refused():
     with pytest.raises(ValueError, match="turns is 0"):
         Constants(turns=0)
-    with pytest.raises(ValueError, match="discount is 1.0; expected below 1"):
+    with pytest.raises(ValueError, match=r"discount is 1\.0; expected below 1"):
         Constants(discount=1.0)
     assert Constants(discount=1.0, bounded=False).discount == 1.0
