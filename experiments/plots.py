@@ -13,6 +13,7 @@ LABELS = {
     "seed_sampling": "seed sampling",
     "seed_lsvi": "seed LSVI",
     "seed_td": "seed TD",
+    "seed_td_printed": "seed TD as printed",
     "thompson_resampling": "Thompson resampling",
 }
 

@@ -26,6 +26,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from expedition.runtime.record import provenance, write_json
 
+QUIET = 60.0  # s, between lines that say what is being done, where no terminal is
 Measure = Callable[[jax.Array], jax.Array]  # keys [W] -> the number of each world [W]
 
 
@@ -173,7 +174,7 @@ def open_folder(folder: Path, config: Any, *, free: tuple[str, ...] = ()) -> Non
 
 
 class Reporter:
-    """One live line on a terminal; elsewhere a plain line for each row."""
+    """One live line on a terminal; elsewhere a plain line for each row, and one each minute."""
 
     def __init__(self, cells: int) -> None:
         self._console = Console(highlight=False)
@@ -187,6 +188,7 @@ class Reporter:
             transient=True,
         )
         self._task = self._progress.add_task("", total=cells)
+        self._next_line = time.monotonic() + QUIET
 
     def __enter__(self) -> "Reporter":
         self._progress.start()
@@ -195,6 +197,9 @@ class Reporter:
     def show(self, text: str) -> None:
         """Says what is being done."""
         self._progress.update(self._task, description=text)
+        if not self._console.is_terminal and time.monotonic() >= self._next_line:
+            self._next_line = time.monotonic() + QUIET
+            self._console.print(text, soft_wrap=True)
 
     def skip(self) -> None:
         """Counts a cell that was measured before."""

@@ -23,7 +23,9 @@ def draw(folder: Path) -> list[Path]:
     goals = sorted({goal for _, _, goal in curves})
     drawn = [_picture(folder, goal, curves) for goal in goals]
     drawn += [visits(team) for team in sorted(folder.glob("team_seed_td_100_*.npz"))]
-    seed, greedy = (sorted(folder.glob(f"team_{name}_*_scaled.npz")) for name in ("seed_td", "dqn"))
+    seed, greedy = (
+        sorted(folder.glob(f"team_{name}_[0-9]*_scaled.npz")) for name in ("seed_td", "dqn")
+    )
     if seed and greedy:
         teams = (max(team, key=_agents) for team in (seed, greedy))
         drawn.append(animation(*teams, folder / "team.gif"))
@@ -48,10 +50,11 @@ def comparison(folder: Path) -> str:
         at = [int(np.argmin(abs(seconds - s))) for s in (10, 20, 30)]
         text = "  ".join(f"{mean[i]:6.3f} ± {error[i]:.3f}" for i in at)
         reached = seconds[mean >= 0.5][0] if (mean >= 0.5).any() else None
-        line = f"{plots.LABELS[algorithm]:8} K {agents:<4} {goal:7} at 10, 20, 30 s: {text}"
+        line = f"{plots.LABELS[algorithm]:18} K {agents:<4} {goal:7} at 10, 20, 30 s: {text}"
         line += f"   .5 at {reached:g} s" if reached is not None else "   .5 never"
-        if (algorithm, agents) in theirs:
-            x, y = np.array(theirs[algorithm, agents]).T
+        same = algorithm.removesuffix("_printed"), agents
+        if same in theirs:
+            x, y = np.array(theirs[same]).T
             values = np.interp([10, 20, 30], x, y)
             line += "   published " + " ".join(f"{v:.2f}" for v in values)
         lines.append(line)
@@ -83,12 +86,16 @@ def _picture(folder: Path, goal: str, curves: dict[Any, Any]) -> Path:
 
     figure = Figure(figsize=(7, 4.5), layout="constrained")
     axes, theirs = figure.add_subplot(), published()
-    own = [(kind, curve) for kind, curve in curves.items() if kind[2] == goal]
-    for i, ((algorithm, agents, _), (seconds, rewards)) in enumerate(own):
-        color, mean = f"C{i}", rewards.mean(0)
+    own = {kind: curve for kind, curve in curves.items() if kind[2] == goal}
+    sizes = sorted({agents for algorithm, agents, _ in own if algorithm != "dqn"}, reverse=True)
+    for (algorithm, agents, _), (seconds, rewards) in own.items():
+        color = "0.4" if algorithm == "dqn" else f"C{sizes.index(agents)}"
+        style = "--" if algorithm == "seed_td_printed" else "-"
         label = f"{plots.LABELS[algorithm]}, K = {agents}"
-        axes.plot(seconds, mean, color=color, label=label)
-        axes.fill_between(seconds, rewards.min(0), rewards.max(0), color=color, alpha=0.15, lw=0)
+        axes.plot(seconds, rewards.mean(0), style, color=color, label=label)
+        if style == "-":
+            low, high = rewards.min(0), rewards.max(0)
+            axes.fill_between(seconds, low, high, color=color, alpha=0.15, lw=0)
         if (algorithm, agents) in theirs:
             x, y = np.array(theirs[algorithm, agents]).T
             axes.plot(x, y, ":", marker=".", color=color, lw=1)

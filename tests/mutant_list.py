@@ -12,6 +12,7 @@ SEEDS = "tests/exploration/test_seeds.py"
 REPLAY = "tests/exploration/test_replay.py"
 DIRICHLET = "tests/exploration/test_dirichlet.py"
 ENSEMBLE = "tests/agents/test_seed_ensemble.py"
+EXPERIENCE = "tests/exploration/test_experience.py"
 PLANNING = "tests/exploration/test_planning.py"
 CARTPOLE = "tests/environments/test_environments_tabular_cartpole.py"
 
@@ -389,14 +390,35 @@ MUTANTS = [
         "agents/seed_ensemble.py",
         "gaussian(state.seeds.noise, member, number)",
         "gaussian(state.seeds.noise, 0, number)",
-        (f"{ENSEMBLE}::test_updates_equal_a_loop_over_gradient_steps[{{}}]",),
+        (f"{ENSEMBLE}::test_updates_equal_a_loop_over_gradient_steps[plain]",),
     ),
     Mutant(
         "targets without the prior",
         "agents/seed_ensemble.py",
-        "q_t = values(EnsembleParams(target, prior), seen.next_observation)",
-        "q_t = evaluate(target, seen.next_observation)",
-        (f"{ENSEMBLE}::test_updates_equal_a_loop_over_gradient_steps[{{}}]",),
+        "q_t = self._evaluate(target, data.next_observation) + next_prior_q",
+        "q_t = self._evaluate(target, data.next_observation)",
+        (f"{ENSEMBLE}::test_updates_equal_a_loop_over_gradient_steps[plain]",),
+    ),
+    Mutant(
+        "each of a model's networks learns from its own values",
+        "agents/seed_ensemble.py",
+        "jnp.roll(x, -1, axis=0)",
+        "x",
+        (f"{ENSEMBLE}::test_updates_equal_a_loop_over_gradient_steps[mixed]",),
+    ),
+    Mutant(
+        "values that rewards do not allow are bootstrapped",
+        "agents/seed_ensemble.py",
+        "jnp.clip(q_t, *config.value_range)",
+        "q_t",
+        (f"{ENSEMBLE}::test_updates_equal_a_loop_over_gradient_steps[bounded]",),
+    ),
+    Mutant(
+        "rewarded data are numbered anew at each update",
+        "exploration/experience.py",
+        "experience.everything.size + jnp.cumsum",
+        "jnp.cumsum",
+        (f"{EXPERIENCE}::test_parts_are_drawn_from_all_the_newest_and_the_rewarded",),
     ),
     Mutant(
         "actors share their agents' numbers",

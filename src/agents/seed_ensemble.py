@@ -4,8 +4,7 @@ Source: Dimakopoulou, Osband & Van Roy (2018), Scalable Coordinated Exploration 
 Reinforcement Learning, https://arxiv.org/abs/1805.08948, sections 3.2, 3.3 and 4.2.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -18,7 +17,13 @@ import optax
 
 from expedition.agents.agent import Agent, Metrics, Trajectory
 from expedition.environments.interface import EnvironmentSpec
-from expedition.exploration.replay import Replay, extend, make_replay, sample, sample_newest
+from expedition.exploration.experience import (
+    Experience,
+    Minibatch,
+    draw_minibatches,
+    make_experience,
+    record,
+)
 from expedition.exploration.seeds import Seeds, bernoulli, gaussian, make_seeds
 from expedition.exploration.transitions import Transitions
 from expedition.losses.seed_td import seed_td_loss
@@ -30,6 +35,10 @@ class SeedEnsembleConfig:
 
     num_models: int = 30
     """Models E; agent k acts by model k modulo E, so that all are used alike. E >= K: one each."""
+    networks: int = 1
+    """Networks of each model, which have its prior and its seed in common and whose mean it acts
+    by. The targets of each come from the next: of two, as van Hasselt (2010), Double Q-learning,
+    has it."""
     prior_scale: float = 3.0
     """Scale beta of each model's frozen prior network."""
     noise_variance: float = 0.01
@@ -40,10 +49,10 @@ class SeedEnsembleConfig:
     """Discount gamma per action."""
     learning_rate: float = 1e-3
     """Of Adam."""
-    batch_size: int = 16
-    """Data of each gradient step, drawn uniformly from the team's buffer, for each model alone."""
+    minibatch: Minibatch = field(default_factory=Minibatch)
+    """The data of each gradient step, drawn from the team's for each network alone."""
     steps: int = 1
-    """Gradient steps of each model at each update."""
+    """Gradient steps of each network at each update."""
     target_period: int = 1
     """Updates after which the parameters that targets bootstrap from are brought up to date."""
     target_rate: float = 1.0
@@ -51,21 +60,15 @@ class SeedEnsembleConfig:
     act_by_target: bool = False
     """Whether agents act by those parameters, rather than by the newest."""
     double: bool = False
-    """Double Q-learning: the parameters before the update choose the action that the targets'
-    parameters evaluate. No difference where these are the same."""
+    """Whether the parameters before the update choose the action that the targets' parameters
+    evaluate. No difference where these are the same."""
     value_range: tuple[float, float] | None = None
     """Lowest and highest value that targets bootstrap from, as rewards allow; None: any."""
-    recent_part: float = 0.0
-    """Part of a minibatch that is drawn from the newest data only."""
-    recent_data: int = 1
-    """How many data are the newest."""
     capacity: int = 1_000_000
     """Data that a model's view of the buffer holds; older ones are overwritten at random."""
 
     def __post_init__(self) -> None:
-        for name in (
-            *("num_models", "batch_size", "steps", "target_period", "capacity", "recent_data"),
-        ):
+        for name in ("num_models", "networks", "steps", "target_period", "capacity"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; expected at least 1")
         for name in ("prior_scale", "noise_variance"):
@@ -80,17 +83,14 @@ class SeedEnsembleConfig:
             raise ValueError(f"learning_rate is {self.learning_rate}; expected a positive number")
         if self.value_range is not None and not self.value_range[0] < self.value_range[1]:
             raise ValueError(f"value_range is {self.value_range}; expected (lowest, highest)")
-        if not (0 < self.target_rate <= 1 and 0 <= self.recent_part <= 1):
-            raise ValueError(
-                f"target_rate is {self.target_rate} and recent_part {self.recent_part}; expected a "
-                "number in (0, 1] and one in [0, 1]"
-            )
+        if not 0 < self.target_rate <= 1:
+            raise ValueError(f"target_rate is {self.target_rate}; expected a number in (0, 1]")
 
 
 class EnsembleParams(NamedTuple):
     """What actors need of the models."""
 
-    acting: Any  # [E, ...] θ, or θ⁻
+    acting: Any  # [E, H, ...] θ of each model's H networks, or θ⁻
     prior: Any  # [E, ...] θ̂, frozen
 
 
@@ -99,10 +99,10 @@ class SeedEnsembleState(NamedTuple):
 
     params: EnsembleParams
     members: jax.Array  # [M] int32, the numbers of its models
-    online: Any  # [M, ...] θ
-    target: Any  # [M, ...] θ⁻
-    optimizer_state: Any  # [M, ...]
-    replay: Replay
+    online: Any  # [M, H, ...] θ
+    target: Any  # [M, H, ...] θ⁻
+    optimizer_state: Any  # [M, H, ...]
+    experience: Experience
     seeds: Seeds
     draw_key: jax.Array
     updates: jax.Array  # [] int32
@@ -123,7 +123,8 @@ def seed_ensemble(
 
     over minibatches of the data of all agents (double: Q⁻_e at the action that is best for Q_e, in
     place of the maximum). Its prior θ̂_e, its noise z_ej ~ N(0, v) and what its
-    bootstrap leaves out are functions of its seed and of the datum's number. Evaluation is greedy
+    bootstrap leaves out are functions of its seed and of the datum's number. A model of several
+    networks is as many θ_e: each follows the loss with the next one's Q⁻. Evaluation is greedy
     for the mean of all models.
 
     Args:
@@ -134,131 +135,79 @@ def seed_ensemble(
             must divide that of the models. Gradients never leave a device. `init` and `update` then
             need the axis.
     """
-    optimizer = optax.adam(config.learning_rate)
-    evaluate: Callable[..., jax.Array] = network.apply  # type: ignore[assignment]
-    nothing = jnp.zeros(spec.observation.shape, spec.observation.dtype)
-    datum = Transitions(nothing, jnp.int32(0), jnp.float32(0), jnp.float32(0), nothing, ())
+    parts = _SeedEnsemble(config, spec, network, axis_name)
+    return Agent(parts.init, jnp.arange, parts.act, parts.act_greedily, parts.update)
 
-    def values(params: EnsembleParams, observation: chex.Array) -> jax.Array:
-        """Of one model."""
-        prior = config.prior_scale * evaluate(params.prior, observation)
-        return evaluate(params.acting, observation) + prior
 
-    def init(key: jax.Array) -> SeedEnsembleState:
+@dataclass(frozen=True)
+class _SeedEnsemble:
+    config: SeedEnsembleConfig
+    spec: EnvironmentSpec
+    network: nn.Module
+    axis_name: str | None
+
+    def init(self, key: jax.Array) -> SeedEnsembleState:
+        config = self.config
         seed_key, online_key, draw_key = jax.random.split(key, 3)
         seeds = make_seeds(seed_key)
+        nothing = jnp.zeros(self.spec.observation.shape, self.spec.observation.dtype)
 
-        def draw(stream: jax.Array) -> Any:
-            keys = jax.vmap(partial(jax.random.fold_in, stream))(jnp.arange(config.num_models))
-            return jax.vmap(lambda key: network.init(key, nothing[None]))(keys)
+        def draw(stream: jax.Array, number: int) -> Any:
+            keys = jax.vmap(partial(jax.random.fold_in, stream))(jnp.arange(number))
+            return jax.vmap(lambda key: self.network.init(key, nothing[None]))(keys)
 
-        params = EnsembleParams(draw(online_key), draw(seeds.prior))
-        members = _members(config.num_models, axis_name)
-        own = _rows(params.acting, members)
+        each = config.num_models, config.networks
+        networks = draw(online_key, config.num_models * config.networks)
+        acting = jax.tree.map(lambda x: x.reshape(*each, *x.shape[1:]), networks)
+        members = _members(config.num_models, self.axis_name)
+        own = _rows(acting, members)
+        datum = Transitions(nothing, jnp.int32(0), jnp.float32(0), jnp.float32(0), nothing, ())
         return SeedEnsembleState(
-            params=params,
+            params=EnsembleParams(acting, draw(seeds.prior, config.num_models)),
             members=members,
             online=own,
             target=own,
-            optimizer_state=jax.vmap(optimizer.init)(own),
-            replay=make_replay(datum, config.capacity),
+            optimizer_state=jax.vmap(jax.vmap(self._optimizer.init))(own),
+            experience=make_experience(datum, config.capacity, config.minibatch),
             seeds=seeds,
             draw_key=draw_key,
             updates=jnp.int32(0),
         )
 
     def act(
-        params: EnsembleParams, agents: jax.Array, timestep: dm_env.TimeStep, key: jax.Array
+        self, params: EnsembleParams, agents: jax.Array, timestep: dm_env.TimeStep, key: jax.Array
     ) -> tuple[jax.Array, Any, jax.Array]:
         del key  # all randomness is the seeds'
-        models = _rows(params, agents % config.num_models)
-        q = jax.vmap(lambda model, x: values(model, x[None])[0])(models, timestep.observation)
+        models = _rows(params, agents % self.config.num_models)
+        q = jax.vmap(lambda model, x: self._values(model, x[None])[0])(models, timestep.observation)
         return jnp.argmax(q, axis=-1), (), agents
 
     def act_greedily(
-        params: EnsembleParams, agents: jax.Array, timestep: dm_env.TimeStep
+        self, params: EnsembleParams, agents: jax.Array, timestep: dm_env.TimeStep
     ) -> tuple[jax.Array, jax.Array]:
-        q = jax.vmap(values, in_axes=(0, None))(params, timestep.observation)
+        q = jax.vmap(self._values, in_axes=(0, None))(params, timestep.observation)
         return jnp.argmax(jnp.mean(q, axis=0), axis=-1), agents
 
-    def minibatches(state: SeedEnsembleState, member: jax.Array) -> tuple[Transitions, jax.Array]:
-        """One model's data of all steps of an update, and their numbers."""
-        key = jax.random.fold_in(jax.random.fold_in(state.draw_key, state.updates), member)
-        of_all_key, newest_key = jax.random.split(key)
-        newest = round(config.recent_part * config.batch_size)
-        counts = config.steps * (config.batch_size - newest), config.steps * newest
-        of_all = sample(state.replay, state.seeds.replacement, member, of_all_key, counts[0])
-        of_newest = sample_newest(state.replay, newest_key, counts[1], config.recent_data)
-
-        def joined(*parts: jax.Array) -> jax.Array:  # in each minibatch
-            shape = parts[0].shape[1:]
-            parts = tuple(x.reshape(config.steps, len(x) // config.steps, *shape) for x in parts)
-            return jnp.concatenate(parts, axis=1).reshape(-1, *shape)
-
-        return jax.tree.map(joined, of_all, of_newest)
-
-    def learn(
-        state: SeedEnsembleState, member: jax.Array, online: Any, target: Any, optimizer_state: Any
-    ) -> tuple[Any, Any, jax.Array]:
-        """One model's gradient steps at an update."""
-        prior = _rows(state.params.prior, member)
-        seen, number = minibatches(state, member)
-        noise = config.noise_variance**0.5 * gaussian(state.seeds.noise, member, number)
-        is_used = bernoulli(state.seeds.mask, member, number, config.mask_probability)
-        # Nothing here depends on the steps, so it is done for all of them at once.
-        q_t = values(EnsembleParams(target, prior), seen.next_observation)
-        if config.double:
-            chosen = jnp.argmax(values(EnsembleParams(online, prior), seen.next_observation), -1)
-            q_t = jnp.take_along_axis(q_t, chosen[:, None], axis=-1)
-            q_t = jnp.broadcast_to(q_t, (len(number), spec.action.num_values))
-        if config.value_range is not None:
-            q_t = jnp.clip(q_t, *config.value_range)
-        prior_q = config.prior_scale * evaluate(prior, seen.observation)
-
-        def loss(online: Any, rows: Any) -> jax.Array:
-            seen, prior_q, q_t, noise, is_used = rows
-            return seed_td_loss(
-                evaluate(online, seen.observation) + prior_q,
-                seen.action,
-                seen.reward,
-                config.discount * seen.discount,
-                q_t,
-                noise,
-                weight_tm1=is_used.astype(jnp.float32),
-                reduction="mean",
-            ).loss
-
-        def step(carry: tuple[Any, Any], rows: Any) -> tuple[tuple[Any, Any], jax.Array]:
-            online, optimizer_state = carry
-            value, gradient = jax.value_and_grad(loss)(online, rows)
-            change, optimizer_state = optimizer.update(gradient, optimizer_state)
-            return (optax.apply_updates(online, change), optimizer_state), value
-
-        rows = jax.tree.map(
-            lambda x: x.reshape(config.steps, config.batch_size, *x.shape[1:]),
-            (seen, prior_q, q_t, noise, is_used),
-        )
-        (online, optimizer_state), losses = jax.lax.scan(step, (online, optimizer_state), rows)
-        return online, optimizer_state, jnp.mean(losses)
-
-    def update(state: SeedEnsembleState, batch: Trajectory) -> tuple[SeedEnsembleState, Metrics]:
+    def update(
+        self, state: SeedEnsembleState, batch: Trajectory
+    ) -> tuple[SeedEnsembleState, Metrics]:
+        config = self.config
         batch = batch._replace(extras=(), actor_state=())
-        if axis_name is not None:  # before rows are numbered
-            batch = jax.lax.all_gather(batch, axis_name, axis=1, tiled=True)
+        if self.axis_name is not None:  # before rows are numbered
+            batch = jax.lax.all_gather(batch, self.axis_name, axis=1, tiled=True)
         seen = batch.transitions
-        replay = extend(state.replay, seen._replace(is_valid=()), seen.is_valid)
-        state = state._replace(replay=replay)
-        online, optimizer_state, loss = jax.vmap(partial(learn, state))(
+        state = state._replace(experience=record(state.experience, seen))
+        online, optimizer_state, loss = jax.vmap(partial(self._learn, state))(
             state.members, state.online, state.target, state.optimizer_state
         )
         updates = state.updates + 1
         rate = jnp.where(updates % config.target_period == 0, config.target_rate, 0.0)
         target = optax.incremental_update(online, state.target, rate)
         acting = target if config.act_by_target else online
-        metrics = {"loss": jnp.mean(loss), "data": replay.size}
-        if axis_name is not None:
-            acting = jax.lax.all_gather(acting, axis_name, tiled=True)
-            metrics["loss"] = jax.lax.pmean(metrics["loss"], axis_name)
+        metrics = {"loss": jnp.mean(loss), "data": state.experience.everything.size}
+        if self.axis_name is not None:
+            acting = jax.lax.all_gather(acting, self.axis_name, tiled=True)
+            metrics["loss"] = jax.lax.pmean(metrics["loss"], self.axis_name)
         learnt = acting, online, target, optimizer_state, updates
         before = state.params.acting, state.online, state.target, state.optimizer_state
         # An update without data changes nothing.
@@ -274,7 +223,113 @@ def seed_ensemble(
             updates=updates,
         ), metrics
 
-    return Agent(init, jnp.arange, act, act_greedily, update)
+    @property
+    def _optimizer(self) -> optax.GradientTransformation:
+        return optax.adam(self.config.learning_rate)
+
+    def _evaluate(self, theta: Any, observation: chex.Array) -> jax.Array:
+        q: jax.Array = self.network.apply(theta, observation)  # type: ignore[assignment]
+        return q
+
+    def _values(self, params: EnsembleParams, observation: chex.Array) -> jax.Array:
+        """Of one model, [N, A]."""
+        q = jax.vmap(self._evaluate, in_axes=(0, None))(params.acting, observation)
+        prior = self.config.prior_scale * self._evaluate(params.prior, observation)
+        return jnp.mean(q, axis=0) + prior
+
+    def _learn(
+        self,
+        state: SeedEnsembleState,
+        member: jax.Array,
+        online: Any,
+        target: Any,
+        optimizer_state: Any,
+    ) -> tuple[Any, Any, jax.Array]:
+        """One model's update: its H networks', [H, ...] each."""
+        key = jax.random.fold_in(jax.random.fold_in(state.draw_key, state.updates), member)
+        keys = jax.random.split(key, self.config.networks)
+        next_target = jax.tree.map(lambda x: jnp.roll(x, -1, axis=0), target)
+        descend = jax.vmap(partial(self._descend, state, member))
+        return descend(keys, online, next_target, optimizer_state)
+
+    def _descend(
+        self,
+        state: SeedEnsembleState,
+        member: jax.Array,
+        key: jax.Array,
+        online: Any,
+        target: Any,
+        optimizer_state: Any,
+    ) -> tuple[Any, Any, jax.Array]:
+        """One network's gradient steps at an update."""
+        config = self.config
+        batches = self._targets(state, member, key, online, target)
+
+        def loss(online: Any, batch: "_Batch") -> jax.Array:
+            return seed_td_loss(
+                self._evaluate(online, batch.data.observation) + batch.prior_q,
+                batch.data.action,
+                batch.data.reward,
+                config.discount * batch.data.discount,
+                batch.q_t,
+                batch.noise,
+                weight_tm1=batch.is_used.astype(jnp.float32),
+                reduction="mean",
+            ).loss
+
+        def step(carry: tuple[Any, Any], batch: "_Batch") -> tuple[tuple[Any, Any], jax.Array]:
+            online, optimizer_state = carry
+            value, gradient = jax.value_and_grad(loss)(online, batch)
+            change, optimizer_state = self._optimizer.update(gradient, optimizer_state)
+            return (optax.apply_updates(online, change), optimizer_state), value
+
+        (online, optimizer_state), losses = jax.lax.scan(step, (online, optimizer_state), batches)
+        return online, optimizer_state, jnp.mean(losses)
+
+    def _targets(
+        self, state: SeedEnsembleState, member: jax.Array, key: jax.Array, online: Any, target: Any
+    ) -> "_Batch":
+        """All minibatches of an update: nothing in them depends on its steps."""
+        config = self.config
+        drawn = draw_minibatches(
+            state.experience,
+            config.minibatch,
+            state.seeds.replacement,
+            member,
+            key,
+            config.steps,
+        )
+        data, number = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), drawn)
+        prior = _rows(state.params.prior, member)
+        next_prior_q = config.prior_scale * self._evaluate(prior, data.next_observation)
+        q_t = self._evaluate(target, data.next_observation) + next_prior_q
+        if config.double:
+            chosen = self._evaluate(online, data.next_observation) + next_prior_q
+            q_t = jnp.take_along_axis(q_t, jnp.argmax(chosen, axis=-1)[:, None], axis=-1)
+            q_t = jnp.broadcast_to(q_t, chosen.shape)
+        if config.value_range is not None:
+            q_t = jnp.clip(q_t, *config.value_range)
+        batch = _Batch(
+            data,
+            prior_q=config.prior_scale * self._evaluate(prior, data.observation),
+            q_t=q_t,
+            noise=config.noise_variance**0.5 * gaussian(state.seeds.noise, member, number),
+            is_used=bernoulli(state.seeds.mask, member, number, config.mask_probability),
+        )
+        batches: _Batch = jax.tree.map(
+            lambda x: x.reshape(config.steps, config.minibatch.size, *x.shape[1:]), batch
+        )
+        return batches
+
+
+class _Batch(NamedTuple):
+    """A minibatch, and what does not change as a network learns from it."""
+
+    data: Transitions
+    prior_q: jax.Array  # [N, A] of the prior before the action
+    q_t: jax.Array  # [N, A] after the action
+    noise: jax.Array  # [N] z
+    is_used: jax.Array  # [N] bool
 
 
 def _members(num_models: int, axis_name: str | None) -> jax.Array:

@@ -109,8 +109,8 @@ class Swingup:
     goal: Goal = "scaled"
     """Whether |x| < .1, |x'| < 1, |φ'| < 1 are in units of 2 m, 10 m/s, 10 rad/s or in metric ones;
     the authors' own trajectories say the former."""
-    position_scale: float = 2.0
-    """m; what a position is divided by in the features. Printed is 10, the authors' data have 2."""
+    position_scale: float = 10.0
+    """m; what a position is divided by in the features, as printed; the authors' data have 2."""
     push_cost: float = 0.1
     """What an action that pushes costs."""
     start_deviation: float = 0.01

@@ -2,6 +2,7 @@
 
 from expedition.exploration.beliefs import Beliefs, KnownGraph, graph_beliefs
 from expedition.exploration.dirichlet import dirichlet_beliefs
+from expedition.exploration.experience import Minibatch
 from expedition.exploration.planning import MDP, value_iteration
 from expedition.exploration.regression import (
     Regression,
@@ -17,6 +18,7 @@ __all__ = [
     "MDP",
     "Beliefs",
     "KnownGraph",
+    "Minibatch",
     "Regression",
     "RegressionConfig",
     "Replay",

@@ -17,6 +17,8 @@ from expedition.agents.agent import Trajectory
 from expedition.agents.dqn import DqnConfig, dqn
 from expedition.agents.seed_ensemble import SeedEnsembleConfig, seed_ensemble
 from expedition.environments.interface import LAST, MID, EnvironmentSpec
+from expedition.exploration.experience import Minibatch, draw_minibatches
+from expedition.exploration.seeds import bernoulli, gaussian
 from expedition.networks import SkipMLP
 
 with warnings.catch_warnings():  # of a library that it imports
@@ -29,6 +31,7 @@ SPEC = EnvironmentSpec(
 )
 NETWORK = SkipMLP(ACTIONS, (8,))
 KEY = jax.random.key(0)
+MIXED = Minibatch(size=8, recent_part=0.25, recent_data=3, rewarded_part=0.5, rewarded_data=4)
 
 
 def trajectory(seed=0, rows=ROWS):
@@ -69,83 +72,82 @@ def by_hand(agent, config, updates, index):
 
     It draws the same data; what it does with them is written anew.
     """
-    from expedition.exploration.replay import sample, sample_newest
-    from expedition.exploration.seeds import bernoulli, gaussian
-
     low, high = config.value_range or (-np.inf, np.inf)
-    state, optimizer, update_agent = (
-        agent.init(KEY),
-        optax.adam(config.learning_rate),
-        jax.jit(agent.update),
-    )
-    newest, prior = member(state.online, index), member(state.params.prior, index)
-    target, moments = newest, optimizer.init(newest)
+    state, update_agent = agent.init(KEY), jax.jit(agent.update)
+    optimizer = optax.adam(config.learning_rate)
+    prior = member(state.params.prior, index)
+    newest = networks(member(state.online, index))
+    targets, moments = list(newest), [optimizer.init(theta) for theta in newest]
 
     def q(theta, x):
         return NETWORK.apply(theta, x) + config.prior_scale * NETWORK.apply(prior, x)
 
+    def loss(theta, rows, target, selector):
+        (seen, _), noise, used = rows
+        error = jax.vmap(rlax.double_q_learning)(
+            q(theta, seen.observation),
+            seen.action,
+            seen.reward + noise,
+            config.discount * seen.discount,
+            jax.lax.stop_gradient(jnp.clip(q(target, seen.next_observation), low, high)),
+            jax.lax.stop_gradient(q(selector, seen.next_observation)),
+        )
+        return jnp.mean(used * error**2)
+
+    gradient = jax.jit(jax.grad(loss))
+    draw = jax.jit(draw_minibatches, static_argnums=(1, 5))
     for update in range(updates):
         state, _ = update_agent(state, trajectory(update))
-        key = jax.random.fold_in(jax.random.fold_in(state.draw_key, update), index)
-        keys, recent = jax.random.split(key), int(config.recent_part * config.batch_size)
-        old = config.steps * (config.batch_size - recent)
-        draws = [
-            sample(state.replay, state.seeds.replacement, index, keys[0], old),
-            sample_newest(state.replay, keys[1], config.steps * recent, config.recent_data),
-        ]
-        order = [  # each minibatch's old data, then its recent ones
-            row
-            for i in range(config.steps)
-            for row in [
-                *range(i * old // config.steps, (i + 1) * old // config.steps),
-                *range(old + i * recent, old + (i + 1) * recent),
-            ]
-        ]
-        pick = jnp.array(order)
-        seen, number = jax.tree.map(lambda *x, pick=pick: jnp.concatenate(x)[pick], *draws)
-        noise = config.noise_variance**0.5 * gaussian(state.seeds.noise, index, number)
-        used = bernoulli(state.seeds.mask, index, number, config.mask_probability)
-        selector = newest if config.double else target
-
-        def loss(theta, rows, target=target, selector=selector):
-            seen, noise, used = rows
-            error = jax.vmap(rlax.double_q_learning)(
-                q(theta, seen.observation),
-                seen.action,
-                seen.reward + noise,
-                config.discount * seen.discount,
-                jax.lax.stop_gradient(jnp.clip(q(target, seen.next_observation), low, high)),
-                jax.lax.stop_gradient(q(selector, seen.next_observation)),
+        of_all = jax.random.fold_in(jax.random.fold_in(state.draw_key, update), index)
+        before = list(newest)
+        for h, key in enumerate(jax.random.split(of_all, config.networks)):
+            target = targets[(h + 1) % config.networks]
+            drawn = draw(
+                state.experience,
+                config.minibatch,
+                state.seeds.replacement,
+                index,
+                key,
+                config.steps,
             )
-            return jnp.mean(used * error**2)
-
-        gradient = jax.jit(jax.grad(loss))
-        for i in range(config.steps):
-            part = slice(i * config.batch_size, (i + 1) * config.batch_size)
-            rows = jax.tree.map(lambda x, part=part: x[part], (seen, noise, used))
-            change, moments = optimizer.update(gradient(newest, rows), moments)
-            newest = optax.apply_updates(newest, change)
+            noise = config.noise_variance**0.5 * gaussian(state.seeds.noise, index, drawn.number)
+            used = bernoulli(state.seeds.mask, index, drawn.number, config.mask_probability)
+            for i in range(config.steps):
+                rows = member((drawn, noise, used), i)
+                selector = before[h] if config.double else target
+                change, moments[h] = optimizer.update(
+                    gradient(newest[h], rows, target, selector), moments[h]
+                )
+                newest[h] = optax.apply_updates(newest[h], change)
         if (update + 1) % config.target_period == 0:
-            rate = config.target_rate
-            target = jax.tree.map(lambda x, y, r=rate: x + r * (y - x), target, newest)
-    return (target if config.act_by_target else newest), newest
+            targets = [
+                jax.tree.map(lambda x, y: x + config.target_rate * (y - x), *both)
+                for both in zip(targets, newest, strict=True)
+            ]
+
+    def stacked(networks):
+        return jax.tree.map(lambda *x: jnp.stack(x), *networks)
+
+    return stacked(targets if config.act_by_target else newest), stacked(newest)
 
 
-@pytest.mark.parametrize(
-    "settings",
-    [
-        {"num_models": 1, "prior_scale": 0.0, "noise_variance": 0.0},  # plain Q-learning
-        {},
-        {"noise_variance": 4.0, "target_period": 2},
-        {"double": True, "target_period": 2},
-        {"mask_probability": 0.5},
-        {"value_range": (-0.2, 0.1)},
-        {"target_rate": 0.3, "act_by_target": True, "recent_part": 0.25, "recent_data": 3},
-    ],
-    ids=str,
-)
-def test_updates_equal_a_loop_over_gradient_steps(settings):
-    config = SeedEnsembleConfig(**{"num_models": 3, "capacity": 100, "steps": 4} | settings)
+VARIANTS = {
+    "q_learning": {"num_models": 1, "prior_scale": 0.0, "noise_variance": 0.0},
+    "plain": {},
+    "noisy": {"noise_variance": 4.0, "target_period": 2},
+    "double": {"double": True, "target_period": 2},
+    "bootstrap": {"mask_probability": 0.5},
+    "bounded": {"value_range": (-0.2, 0.1)},
+    "averaged": {"target_rate": 0.3, "act_by_target": True},
+    "mixed": {"networks": 2, "target_rate": 0.3, "double": True, "minibatch": MIXED},
+    "three": {"networks": 3},
+}
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_updates_equal_a_loop_over_gradient_steps(variant):
+    settings = {"num_models": 3, "capacity": 100, "steps": 4} | VARIANTS[variant]
+    config = SeedEnsembleConfig(**settings)
     agent = seed_ensemble(config, SPEC, NETWORK)
     state, metrics = updated(agent)
     index = config.num_models - 1
@@ -168,12 +170,17 @@ def test_a_prior_stays_and_is_its_models_alone():
 
 
 def values(params, index, x):
-    prior = 3.0 * NETWORK.apply(member(params.prior, index), x)
-    return NETWORK.apply(member(params.acting, index), x) + prior
+    own = [NETWORK.apply(theta, x) for theta in networks(member(params.acting, index))]
+    return sum(own) / len(own) + 3.0 * NETWORK.apply(member(params.prior, index), x)
 
 
-def test_an_agent_is_greedy_for_its_model():
-    agent, batch = make(), trajectory(rows=7)
+def networks(tree):
+    return [member(tree, h) for h in range(len(jax.tree.leaves(tree)[0]))]
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_an_agent_is_greedy_for_the_mean_of_its_models_networks(number):
+    agent, batch = make(networks=number), trajectory(rows=7)
     params = agent.init(KEY).params
     timestep = mid(batch.observation[0])
     agents = agent.initial_actor_state(7)
@@ -194,7 +201,7 @@ def mid(observation):
 
 @pytest.mark.parametrize("devices", [1, 4])
 def test_results_do_not_depend_on_the_number_of_devices(devices):
-    settings = {"num_models": 4, "capacity": 100, "steps": 4, "double": True}
+    settings = {"num_models": 4, "networks": 2, "capacity": 100, "steps": 4, "double": True}
     config = SeedEnsembleConfig(**settings)
     alone = seed_ensemble(config, SPEC, NETWORK)
     shared = seed_ensemble(config, SPEC, NETWORK, axis_name="devices")
@@ -213,9 +220,11 @@ def test_results_do_not_depend_on_the_number_of_devices(devices):
     for device in range(devices):
         jax.tree.map(close, member(state.params, device), expected.params)
         jax.tree.map(close, member(found, device), metrics)
-        jax.tree.map(np.testing.assert_array_equal, member(state.replay, device), expected.replay)
+        jax.tree.map(
+            np.testing.assert_array_equal, member(state.experience, device), expected.experience
+        )
     own = state.optimizer_state[0].mu["params"]["skip"]["kernel"]
-    assert own.shape[:2] == (devices, 4 // devices)
+    assert own.shape[:3] == (devices, 4 // devices, 2)
     close(
         own.reshape(-1, *own.shape[2:]), expected.optimizer_state[0].mu["params"]["skip"]["kernel"]
     )
@@ -264,13 +273,13 @@ def test_linear_values_are_the_regressions():
         num_models=models,
         noise_variance=v,
         steps=3000,
-        batch_size=256,
+        minibatch=Minibatch(256),
         capacity=rows,
         learning_rate=1e-3,
     )
     agent = seed_ensemble(config, SPEC, Linear())
     start = agent.init(KEY)
-    learnt = jax.jit(agent.update)(start, batch)[0].online
+    learnt = jax.tree.map(lambda x: x[:, 0], jax.jit(agent.update)(start, batch)[0].online)
     statistics = regression.init(KEY)._replace(seeds=start.seeds)
     statistics = regression.update(statistics, seen)
     for index in range(models):
@@ -301,17 +310,15 @@ def test_dqn_is_random_as_often_as_epsilon_says():
     "wrong",
     [
         {"num_models": 0},
+        {"networks": 0},
         {"prior_scale": -1.0},
         {"noise_variance": -0.1},
         {"mask_probability": 0.0},
         {"discount": 1.1},
         {"learning_rate": 0.0},
-        {"batch_size": 0},
         {"steps": 0},
         {"target_period": 0},
         {"capacity": 0},
-        {"recent_data": 0},
-        {"recent_part": 1.1},
         {"target_rate": 0.0},
         {"value_range": (1.0, 0.0)},
     ],

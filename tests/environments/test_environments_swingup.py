@@ -178,7 +178,7 @@ def test_pinned_at_the_stop_a_push_does_not_drive_the_pole(action):
 
 def test_features():
     state = states(0.05, 0.3, 2.0, -5.0)
-    for task, position in ((TASK, 0.025), (Swingup(goal="metric", position_scale=10), 0.005)):
+    for task, position in ((TASK, 0.005), (Swingup(goal="metric", position_scale=2), 0.025)):
         expected = [np.cos(0.3), np.sin(0.3), -0.5, position, 0.2, 1.0]
         np.testing.assert_allclose(jax.vmap(task.features)(state)[0], expected, rtol=1e-6)
     for goal, inside in (("scaled", 0.19), ("metric", 0.09)):

@@ -6,12 +6,13 @@ import pytest
 pytest.importorskip("matplotlib")
 pytest.importorskip("dm_control")
 
-from experiments import figure3, swingup_plots
+from experiments import figure3, swingup_agents, swingup_plots
 from experiments.curves import HEADER, Curve, Curves, read
-from experiments.figure3 import Config, Constants, make_agent, run, turns
+from experiments.figure3 import Config, run
 from experiments.sweep import SettingsError
+from experiments.swingup_agents import Constants, constants_of, make_agent
 
-TINY = Constants(hidden=(4,), batch_size=2, turns=2)
+TINY = Constants(hidden=(4,), batch_size=4, turns=2, steps=2)
 
 
 def tiny(out, **settings):
@@ -31,7 +32,7 @@ def test_a_sweep_writes_every_curve_and_picture(whole):
     assert lines[0].split(",") == HEADER
     assert lines[0] == "agents,algorithm,goal,instance,second,mean_reward"
     points = read(whole / "swingup.csv")
-    assert len(points) == 2 * 3 * 2  # algorithms, instances, half seconds
+    assert len(points) == 3 * 3 * 2  # algorithms, instances, half seconds
     assert {point.second for point in points} == {0.5, 1.0}
     assert all(-0.1 <= point.mean_reward <= 0 for point in points)
     of_seed_td = {p.mean_reward for p in points if p.curve.algorithm == "seed_td"}
@@ -83,24 +84,52 @@ def test_another_config_in_the_same_folder_is_refused(whole):
 def test_the_actor_learner_runs_it_too(tmp_path):
     run(tiny(tmp_path, environment="dm_control", instances=1))
     points = read(tmp_path / "swingup.csv")
-    assert [point.second for point in points] == [0.5, 1.0] * 2
+    assert [point.second for point in points] == [0.5, 1.0] * 3
     assert all(-0.1 <= point.mean_reward <= 0 for point in points)
-    for algorithm in ("seed_td", "dqn"):
+    for algorithm in ("seed_td", "seed_td_printed", "dqn"):
         team = np.load(tmp_path / f"team_{algorithm}_4_scaled.npz")
         assert team["angle"].shape == (10, 4)
 
 
-@pytest.mark.parametrize("k", [10, 30, 100, 300])
-def test_both_algorithms_have_one_budget_of_gradient_steps(k, monkeypatch):
-    """As many for each model as actions of agents: here, a period has as many updates as turns."""
+@pytest.fixture
+def made(monkeypatch):
+    """What agents were asked for."""
     made = []
-    monkeypatch.setattr(figure3, "seed_ensemble", lambda config, *_, **__: made.append(config))
-    monkeypatch.setattr(figure3, "dqn", lambda config, *_: made.append(config.learner))
+    monkeypatch.setattr(
+        swingup_agents, "seed_ensemble", lambda config, *_, **__: made.append(config)
+    )
+    monkeypatch.setattr(swingup_agents, "dqn", lambda config, *_: made.append(config.learner))
+    return made
+
+
+@pytest.mark.parametrize(("k", "models"), [(10, 10), (30, 20), (100, 20), (300, 30)])
+def test_both_algorithms_have_one_budget_of_gradient_steps(k, models, made):
+    """A period has as many updates as turns."""
     for algorithm in ("seed_td", "dqn"):
-        make_agent(algorithm, k, Config())
-    assert [config.steps * turns(k, Constants()) for config in made] == [k, k]
-    assert [config.num_models for config in made] == [min(k, 30), 1]
-    assert {(config.batch_size, config.capacity) for config in made} == {(16, 3000 * k)}
+        make_agent(algorithm, k, constants_of(algorithm, k, Constants()), 30.0)
+    assert [config.steps * 10 for config in made] == [50, 50]
+    assert [(config.num_models, config.networks) for config in made] == [(models, 2), (1, 2)]
+    assert made[0].minibatch == made[1].minibatch
+    assert {(config.minibatch.size, config.capacity) for config in made} == {(32, 3000 * k)}
+    assert made[0].value_range == pytest.approx((-10, 100))
+    assert (made[1].prior_scale, made[1].noise_variance) == (0, 0)
+
+
+@pytest.mark.parametrize("k", [10, 30, 100, 300])
+def test_the_printed_constants(k, made):
+    algorithm = "seed_td_printed"
+    make_agent(algorithm, k, constants_of(algorithm, k, Constants(prior_scale=1.0)), 30.0)
+    (config,) = made
+    assert (config.num_models, config.networks, config.steps * 10) == (min(k, 30), 1, k)
+    assert (config.prior_scale, config.noise_variance, config.learning_rate) == (3, 0.01, 1e-3)
+    assert config.minibatch.counts == (16, 0, 0)
+    assert (config.target_rate, config.double, config.value_range) == (1, False, None)
+
+
+def test_no_two_agents_of_a_turn_share_a_model():
+    for k in (4, 10, 50, 300):
+        constants = constants_of("seed_td", k, Constants())
+        assert swingup_agents.num_models("seed_td", k, constants) >= k // constants.turns
 
 
 def test_the_comparison_names_what_was_published(whole):
@@ -119,7 +148,6 @@ def test_the_comparison_names_what_was_published(whole):
         ({"instances": 0}, "empty"),
         ({"seconds": 0.1}, "seconds is 0.1"),
         ({"agents": (25,)}, "25 agents"),
-        ({"agents": (500,)}, "500 agents in 10 turns share 30 models"),
     ],
 )
 def test_wrong_settings_are_refused(wrong, said):
@@ -132,4 +160,6 @@ def test_wrong_constants_are_refused():
         Constants(turns=0)
     with pytest.raises(ValueError, match=r"discount is 1\.0; expected below 1"):
         Constants(discount=1.0)
+    with pytest.raises(ValueError, match="15 steps in 10 turns"):
+        Constants(steps=15)
     assert Constants(discount=1.0, bounded=False).discount == 1.0
