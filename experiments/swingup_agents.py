@@ -28,10 +28,12 @@ class Constants:
     """Variance v of the seeds' noise."""
     batch_size: int = 32
     """Data of a gradient step."""
-    learning_rate: float = 1e-3
+    learning_rate: float = 2e-3
     """Of Adam."""
     hidden: tuple[int, ...] = (50, 50)
     """Widths of the networks' layers."""
+    speed_scale: float = 4.0
+    """What the trained networks multiply the two speeds by; the priors see them as they are."""
     discount: float = 0.99
     """Discount gamma. Open."""
     steps: int = 50
@@ -39,7 +41,7 @@ class Constants:
     turns: int = 10
     """Parts of the team that act one after the other in a period, models updated between; as many
     as there are agents if they are fewer. Open."""
-    target_rate: float = 0.3
+    target_rate: float = 0.1
     """How far, after each turn, the parameters that targets bootstrap from, and that agents act by,
     are moved towards the newest. Open."""
     double: bool = True
@@ -86,7 +88,9 @@ def constants_of(algorithm: Algorithm, num_agents: int, constants: Constants) ->
         networks=1,
         prior_scale=3.0,
         batch_size=16,
+        learning_rate=1e-3,
         hidden=constants.hidden,
+        speed_scale=1.0,
         steps=num_agents,
         turns=turns,
         target_rate=1.0,
@@ -114,7 +118,8 @@ def make_agent(
       axis_name: the axis of devices that share the models; DQN has one model.
     """
     spec, is_dqn = Swingup().spec, algorithm == "dqn"
-    network = SkipMLP(spec.action.num_values, constants.hidden)
+    prior = SkipMLP(spec.action.num_values, constants.hidden)
+    network = prior.clone(input_scale=(1, 1, constants.speed_scale, 1, constants.speed_scale, 1))
     learner = SeedEnsembleConfig(
         num_models=num_models(algorithm, num_agents, constants),
         networks=constants.networks,
@@ -138,7 +143,7 @@ def make_agent(
     )
     if is_dqn:
         return dqn(DqnConfig(constants.epsilon, learner), spec, network)
-    return seed_ensemble(learner, spec, network, axis_name=axis_name)
+    return seed_ensemble(learner, spec, network, prior_network=prior, axis_name=axis_name)
 
 
 def _value_range(constants: Constants) -> tuple[float, float] | None:

@@ -1,11 +1,19 @@
-"""Strict settings for every test: 8 CPU devices, no silent rank promotion, warnings are errors."""
+"""For every test: 8 CPU devices, a cache of what is compiled, no silent rank promotion."""
 
 import os
+import tempfile
 
 # Before JAX starts, and extended rather than overwritten: the user's own flags stay.
 _DEVICES = "--xla_force_host_platform_device_count=8"
 os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {_DEVICES}".strip()
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
+
+# What a test has compiled, others need not, nor the tests of mutants, which are other processes.
+if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+    _CACHE = tempfile.TemporaryDirectory()
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = _CACHE.name
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
 
 import jax  # noqa: E402
 

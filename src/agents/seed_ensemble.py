@@ -113,11 +113,12 @@ def seed_ensemble(
     spec: EnvironmentSpec,
     network: nn.Module,
     *,
+    prior_network: nn.Module | None = None,
     axis_name: str | None = None,
 ) -> Agent:
     """Builds the agent.
 
-    Model e has the values `Q_e = f(θ_e) + β f(θ̂_e)` and follows
+    Model e has the values `Q_e = f(θ_e) + β g(θ̂_e)` and follows
 
         L(θ_e) = mean_j (r_j + γ_j max_a Q⁻_e(s'_j, a) + z_ej - Q_e(s_j, a_j))²
 
@@ -130,12 +131,13 @@ def seed_ensemble(
     Args:
         config: the settings.
         spec: shapes of one observation, and a discrete action.
-        network: maps observations `[N, ...]` to action values `[N, A]`.
+        network: f, which maps observations `[N, ...]` to action values `[N, A]`.
+        prior_network: g; the same as f if there is none.
         axis_name: the `pmap` axis over which models are divided and data are shared; their number
             must divide that of the models. Gradients never leave a device. `init` and `update` then
             need the axis.
     """
-    parts = _SeedEnsemble(config, spec, network, axis_name)
+    parts = _SeedEnsemble(config, spec, network, prior_network or network, axis_name)
     return Agent(parts.init, jnp.arange, parts.act, parts.act_greedily, parts.update)
 
 
@@ -144,6 +146,7 @@ class _SeedEnsemble:
     config: SeedEnsembleConfig
     spec: EnvironmentSpec
     network: nn.Module
+    prior_network: nn.Module
     axis_name: str | None
 
     def init(self, key: jax.Array) -> SeedEnsembleState:
@@ -152,18 +155,18 @@ class _SeedEnsemble:
         seeds = make_seeds(seed_key)
         nothing = jnp.zeros(self.spec.observation.shape, self.spec.observation.dtype)
 
-        def draw(stream: jax.Array, number: int) -> Any:
+        def draw(network: nn.Module, stream: jax.Array, number: int) -> Any:
             keys = jax.vmap(partial(jax.random.fold_in, stream))(jnp.arange(number))
-            return jax.vmap(lambda key: self.network.init(key, nothing[None]))(keys)
+            return jax.vmap(lambda key: network.init(key, nothing[None]))(keys)
 
         each = config.num_models, config.networks
-        networks = draw(online_key, config.num_models * config.networks)
+        networks = draw(self.network, online_key, config.num_models * config.networks)
         acting = jax.tree.map(lambda x: x.reshape(*each, *x.shape[1:]), networks)
         members = _members(config.num_models, self.axis_name)
         own = _rows(acting, members)
         datum = Transitions(nothing, jnp.int32(0), jnp.float32(0), jnp.float32(0), nothing, ())
         return SeedEnsembleState(
-            params=EnsembleParams(acting, draw(seeds.prior, config.num_models)),
+            params=EnsembleParams(acting, draw(self.prior_network, seeds.prior, config.num_models)),
             members=members,
             online=own,
             target=own,
@@ -228,14 +231,18 @@ class _SeedEnsemble:
         return optax.adam(self.config.learning_rate)
 
     def _evaluate(self, theta: Any, observation: chex.Array) -> jax.Array:
+        """Of a network, without the prior."""
         q: jax.Array = self.network.apply(theta, observation)  # type: ignore[assignment]
         return q
+
+    def _prior(self, theta: Any, observation: chex.Array) -> jax.Array:
+        q: jax.Array = self.prior_network.apply(theta, observation)  # type: ignore[assignment]
+        return self.config.prior_scale * q
 
     def _values(self, params: EnsembleParams, observation: chex.Array) -> jax.Array:
         """Of one model, [N, A]."""
         q = jax.vmap(self._evaluate, in_axes=(0, None))(params.acting, observation)
-        prior = self.config.prior_scale * self._evaluate(params.prior, observation)
-        return jnp.mean(q, axis=0) + prior
+        return jnp.mean(q, axis=0) + self._prior(params.prior, observation)
 
     def _learn(
         self,
@@ -301,7 +308,7 @@ class _SeedEnsemble:
         )
         data, number = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), drawn)
         prior = _rows(state.params.prior, member)
-        next_prior_q = config.prior_scale * self._evaluate(prior, data.next_observation)
+        next_prior_q = self._prior(prior, data.next_observation)
         q_t = self._evaluate(target, data.next_observation) + next_prior_q
         if config.double:
             chosen = self._evaluate(online, data.next_observation) + next_prior_q
@@ -311,7 +318,7 @@ class _SeedEnsemble:
             q_t = jnp.clip(q_t, *config.value_range)
         batch = _Batch(
             data,
-            prior_q=config.prior_scale * self._evaluate(prior, data.observation),
+            prior_q=self._prior(prior, data.observation),
             q_t=q_t,
             noise=config.noise_variance**0.5 * gaussian(state.seeds.noise, member, number),
             is_used=bernoulli(state.seeds.mask, member, number, config.mask_probability),

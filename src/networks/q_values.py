@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
 
 _glorot = nn.initializers.glorot_uniform()
 
@@ -13,10 +14,13 @@ class SkipMLP(nn.Module):
 
     num_outputs: int
     hidden: Sequence[int] = (50, 50)
+    input_scale: float | Sequence[float] = 1.0
+    """What each feature is multiplied by."""
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         """Maps `[N, features]` to `[N, num_outputs]`."""
+        x = x * jnp.asarray(self.input_scale, x.dtype)
         skip = nn.Dense(self.num_outputs, use_bias=False, kernel_init=_glorot, name="skip")(x)
         for width in self.hidden:
             x = nn.relu(nn.Dense(width, kernel_init=_glorot)(x))

@@ -29,3 +29,13 @@ def test_kernels_are_glorots_and_biases_zero():
         assert np.abs(kernel).max() <= limit
         np.testing.assert_allclose(kernel.std(), limit / 3**0.5, rtol=0.02)
         np.testing.assert_array_equal(layer.get("bias", 0), 0)
+
+
+def test_features_are_scaled_first():
+    params = SkipMLP(3, (7,)).init(jax.random.key(0), X)
+    scale = (1.0, 4.0, 0.5, 1.0)
+    np.testing.assert_allclose(
+        SkipMLP(3, (7,), scale).apply(params, X),
+        SkipMLP(3, (7,)).apply(params, X * np.array(scale, np.float32)),
+        rtol=1e-6,
+    )
