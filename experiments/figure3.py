@@ -47,7 +47,7 @@ class Config:
     agents: tuple[int, ...] = (10, 30, 100, 300)
     """Numbers of agents K of seed TD; DQN gets the largest."""
     algorithms: tuple[Algorithm, ...] = get_args(Algorithm)
-    """Which to run; `seed_td_printed` has the paper's constants, whatever those below are."""
+    """Which to run; `seed_td_printed` takes only widths and turns from those below."""
     goals: tuple[Goal, ...] = get_args(Goal)
     """In what units the goal's thresholds are."""
     instances: int = 10

@@ -231,11 +231,11 @@ def test_results_do_not_depend_on_the_number_of_devices(devices):
 
 
 def test_priors_may_have_a_network_of_their_own():
-    other = SkipMLP(ACTIONS, (6, 5), input_scale=2.0)
-    agent = seed_ensemble(SeedEnsembleConfig(num_models=3), SPEC, NETWORK, prior_network=other)
-    params, x = agent.init(KEY).params, trajectory(rows=3).observation[0]
-    action, _, _ = agent.act(params, agent.initial_actor_state(3), mid(x), KEY)
-    for k in range(3):
+    other = NETWORK.clone(input_scale=-3.0)
+    agent = seed_ensemble(SeedEnsembleConfig(num_models=9), SPEC, NETWORK, prior_network=other)
+    params, x = agent.init(KEY).params, trajectory(rows=9).observation[0]
+    action, _, _ = agent.act(params, agent.initial_actor_state(9), mid(x), KEY)
+    for k in range(9):
         own = NETWORK.apply(networks(member(params.acting, k))[0], x[k][None])
         prior = other.apply(member(params.prior, k), x[k][None])
         assert action[k] == np.argmax(own + 3.0 * prior)
