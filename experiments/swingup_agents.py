@@ -76,9 +76,9 @@ class Constants:
 def constants_of(algorithm: Algorithm, num_agents: int, constants: Constants) -> Constants:
     """The constants for K agents: no more turns than agents, and as many steps in each turn.
 
-    `seed_td_printed` has its own, all but turns and widths: what the paper gives, and what it leaves open
-    as simple as it can be. A minibatch an agent for every model, targets from the newest
-    parameters and without bounds, all data alike.
+    `seed_td_printed` has its own, all but turns and widths: what the paper gives, and what it
+    leaves open as simple as it can be. A minibatch an agent for every model, targets from the
+    newest parameters and without bounds, all data alike.
     """
     turns = min(num_agents, constants.turns)
     if algorithm != "seed_td_printed":
