@@ -20,13 +20,19 @@ import numpy as np
 if not __package__:  # run as a file, not with -m
     sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from expedition.environments import Swingup
 from expedition.environments.swingup import Goal
 from expedition.runtime import AXIS, named_key
 from experiments import plots, swingup_plots, swingup_runs
 from experiments.curves import Curve, Curves
 from experiments.sweep import Reporter, command, open_folder
-from experiments.swingup_agents import Algorithm, Constants, constants_of, make_agent, num_models
+from experiments.swingup_agents import (
+    Algorithm,
+    Constants,
+    constants_of,
+    make_agent,
+    make_task,
+    num_models,
+)
 
 Environment = Literal["jax", "dm_control"]
 
@@ -45,9 +51,9 @@ class Config:
     quick: bool = False
     """30 and 100 agents, 2 instances, the scaled goal."""
     agents: tuple[int, ...] = (10, 30, 100, 300)
-    """Numbers of agents K of seed TD; DQN gets the largest."""
+    """Numbers of agents K of seed TD; DQN has the largest. Only without --quick."""
     algorithms: tuple[Algorithm, ...] = get_args(Algorithm)
-    """Which to run; `seed_td_printed` takes only widths and turns from those below."""
+    """Which to run; `seed_td_printed` takes only turns, widths and the task from those below."""
     goals: tuple[Goal, ...] = get_args(Goal)
     """In what units the goal's thresholds are."""
     instances: int = 10
@@ -93,12 +99,13 @@ class Watcher:
         self._looks.append(look)
         if len(self._looks) == 1:
             self._began = time.perf_counter()  # what was compiled before says nothing of the rest
-        per_look = (time.perf_counter() - self._began) / max(1, len(self._looks) - 1)
-        left = per_look * (self._seconds - look.second) / swingup_runs.LOOK
-        self._report.show(
-            f"{self._title}: {look.second:.1f} s, reward {look.mean_reward.mean():.3f}, "
-            f"upright {look.upright:.0%}, {left:.0f} s left"
-        )
+        text = f"{self._title}: {look.second:.1f} s, reward {look.mean_reward.mean():.3f}, "
+        text += f"upright {look.upright:.0%}"
+        if len(self._looks) > 1:
+            per_look = (time.perf_counter() - self._began) / (len(self._looks) - 1)
+            left = per_look * (self._seconds - look.second) / swingup_runs.LOOK
+            text += f", these end in {left:.0f} s"
+        self._report.show(text)
 
     def points(self, instance: int) -> list[tuple[float, float]]:
         """The rewards of each window, with the second of its end."""
@@ -145,7 +152,7 @@ def run(config: Config) -> None:
         Curve(k, algorithm, goal, i)
         for goal in (config.goals[:1] if config.quick else config.goals)
         for algorithm in config.algorithms
-        for k in (agents if algorithm == "seed_td" else (max(agents),))
+        for k in ((max(agents),) if algorithm == "dqn" else agents)
         for i in range(instances)
     ]
     with Reporter(cells=len(cells)) as report:
@@ -164,40 +171,46 @@ def _fill(
 ) -> None:
     """Runs the instances of one kind, as many at a time as there are devices."""
     k, algorithm, goal, _ = curves[0]
-    task = Swingup(goal=goal, max_steps=swingup_runs.periods(config.seconds))
     constants = constants_of(algorithm, k, config.constants)
+    task = make_task(goal, config.seconds, constants)
     # DQN's one model cannot be shared.
     axis_name = AXIS if config.environment == "dm_control" and algorithm != "dqn" else None
     agent = make_agent(algorithm, k, constants, config.seconds, axis_name)
     key = jax.random.key(config.seed)
     # The actor-learner needs all devices for one instance.
-    devices = jax.local_device_count() if config.environment == "jax" else 1
-    for batch in (curves[i : i + devices] for i in range(0, len(curves), devices)):
+    at_once = instances_at_once() if config.environment == "jax" else 1
+    for batch in (curves[i : i + at_once] for i in range(0, len(curves), at_once)):
         title = f"{algorithm} K {k} {goal}, instances {', '.join(str(c.instance) for c in batch)}"
         report.show(f"{title}: compiling")
         began, watch = time.perf_counter(), Watcher(title, config.seconds, report)
-        # A program is for all devices: those that have no instance repeat one.
         keys = [named_key(key, "instance", curve.instance) for curve in batch]
-        keys += keys[:1] * (devices - len(keys))
         if config.environment == "jax":
             swingup_runs.simulate(agent, task, keys, k, constants.turns, watch)
         else:
             models = num_models(algorithm, k, constants)
             shared = math.gcd(k // constants.turns, models, jax.local_device_count())
             swingup_runs.train(agent, task, keys[0], k, constants.turns, shared, watch)
-        if batch[0].instance == 0:
-            watch.save_team(folder / f"team_{algorithm}_{k}_{goal}.npz")
         for i, curve in enumerate(batch):
             points = watch.points(i)
             table.add(curve, points)
+            if curve.instance == 0:
+                watch.save_team(folder / f"team_{algorithm}_{k}_{goal}.npz")
             report.note(
                 f"{algorithm:8} K {k:<4} {goal:7} instance {curve.instance:<3} reward at the end "
                 f"{points[-1][1]:6.3f}  {time.perf_counter() - began:6.1f} s"
             )
 
 
+def instances_at_once() -> int:
+    """One a device, or ten where a device has room for more than one's small matrices."""
+    each = 1 if jax.default_backend() == "cpu" else 10
+    return each * jax.local_device_count()
+
+
 def main() -> None:
     """Parses the flags, uses all cores, runs."""
+    # Differences between actions are a thousandth of the values: no accelerator may round these.
+    jax.config.update("jax_default_matmul_precision", "highest")
     command(Config, run, __doc__)
 
 

@@ -5,7 +5,7 @@ from typing import Literal
 
 from expedition.agents import Agent, DqnConfig, SeedEnsembleConfig, dqn, seed_ensemble
 from expedition.environments import Swingup
-from expedition.environments.swingup import TIME_STEP
+from expedition.environments.swingup import TIME_STEP, Goal
 from expedition.exploration import Minibatch
 from expedition.networks import SkipMLP
 from experiments import swingup_runs
@@ -30,8 +30,16 @@ class Constants:
     """Data of a gradient step."""
     learning_rate: float = 2e-3
     """Of Adam."""
+    mask_probability: float = 1.0
+    """Probability that a model uses a datum at all: below 1, the Bernoulli bootstrap."""
     hidden: tuple[int, ...] = (50, 50)
     """Widths of the networks' layers."""
+    push_cost: float = 0.1
+    """What an action that pushes costs."""
+    start_deviation: float = 0.01
+    """Standard deviation of the start's four numbers, which the team shares."""
+    position_scale: float = 10.0
+    """m; what a position is divided by in the features."""
     speed_scale: float = 4.0
     """What the trained networks multiply the two speeds by; the priors see them as they are."""
     discount: float = 0.99
@@ -76,20 +84,23 @@ class Constants:
 def constants_of(algorithm: Algorithm, num_agents: int, constants: Constants) -> Constants:
     """The constants for K agents: no more turns than agents, and as many steps in each turn.
 
-    `seed_td_printed` has its own, all but turns and widths: what the paper gives, and what it
-    leaves open as simple as it can be. A minibatch an agent for every model, targets from the
-    newest parameters and without bounds, all data alike.
+    `seed_td_printed` has its own, all but turns, widths and the task's: what the paper gives, and
+    what it leaves open as simple as it can be. A minibatch an agent for every model, targets from
+    the newest parameters and without bounds, all data alike.
     """
     turns = min(num_agents, constants.turns)
     if algorithm != "seed_td_printed":
         return replace(constants, turns=turns, steps=turns * max(1, round(constants.steps / turns)))
-    return Constants(
+    return replace(
+        constants,
         models=30,
         networks=1,
         prior_scale=3.0,
+        noise_variance=0.01,
+        mask_probability=1.0,
         batch_size=16,
         learning_rate=1e-3,
-        hidden=constants.hidden,
+        discount=0.99,
         speed_scale=1.0,
         steps=num_agents,
         turns=turns,
@@ -101,6 +112,17 @@ def constants_of(algorithm: Algorithm, num_agents: int, constants: Constants) ->
     )
 
 
+def make_task(goal: Goal, seconds: float, constants: Constants) -> Swingup:
+    """The environment."""
+    return Swingup(
+        goal=goal,
+        position_scale=constants.position_scale,
+        push_cost=constants.push_cost,
+        start_deviation=constants.start_deviation,
+        max_steps=swingup_runs.periods(seconds),
+    )
+
+
 def make_agent(
     algorithm: Algorithm,
     num_agents: int,
@@ -108,7 +130,9 @@ def make_agent(
     seconds: float,
     axis_name: str | None = None,
 ) -> Agent:
-    """An algorithm for K agents that interact for a time; every model has as many gradient steps.
+    """An algorithm for K agents that interact for a time; every network has as many gradient steps.
+
+    DQN is one network, so that in all it has 1 / (E H) of the gradient steps of E models of H.
 
     Args:
       algorithm: its name.
@@ -122,9 +146,10 @@ def make_agent(
     network = prior.clone(input_scale=(1, 1, constants.speed_scale, 1, constants.speed_scale, 1))
     learner = SeedEnsembleConfig(
         num_models=num_models(algorithm, num_agents, constants),
-        networks=constants.networks,
+        networks=1 if is_dqn else constants.networks,
         prior_scale=0.0 if is_dqn else constants.prior_scale,
         noise_variance=0.0 if is_dqn else constants.noise_variance,
+        mask_probability=1.0 if is_dqn else constants.mask_probability,
         discount=constants.discount,
         learning_rate=constants.learning_rate,
         minibatch=Minibatch(
@@ -150,7 +175,7 @@ def _value_range(constants: Constants) -> tuple[float, float] | None:
     """What pushing, or resting in the goal, for ever is worth."""
     if not constants.bounded:
         return None
-    return -Swingup().push_cost / (1 - constants.discount), 1 / (1 - constants.discount)
+    return -constants.push_cost / (1 - constants.discount), 1 / (1 - constants.discount)
 
 
 def num_models(algorithm: Algorithm, num_agents: int, constants: Constants) -> int:

@@ -11,6 +11,7 @@ from experiments.curves import Curve, read
 
 TEAM = 100  # agents of a team that are kept to be drawn
 PUBLISHED = Path(__file__).parent / "published" / "swingup.csv"
+SHOWN = (10, 20, 30)  # s
 PERIODS = ((0, 5), (5, 10), (10, 15), (15, 20), (20, 25), (25, 30))  # s
 
 
@@ -22,7 +23,7 @@ def draw(folder: Path) -> list[Path]:
     curves = _curves(folder)
     goals = sorted({goal for _, _, goal in curves})
     drawn = [_picture(folder, goal, curves) for goal in goals]
-    drawn += [visits(team) for team in sorted(folder.glob("team_seed_td_100_*.npz"))]
+    drawn += [visits(team) for team in sorted(folder.glob("team_seed_td_[0-9]*.npz"))]
     seed, greedy = (
         sorted(folder.glob(f"team_{name}_[0-9]*_scaled.npz")) for name in ("seed_td", "dqn")
     )
@@ -43,19 +44,21 @@ def published() -> dict[tuple[str, int], list[tuple[float, float]]]:
 
 
 def comparison(folder: Path) -> str:
-    """A line for each curve: rewards at 10, 20 and 30 s, and when it reaches .5."""
+    """A line for each curve: rewards at the times `SHOWN`, and when it reaches .5."""
     theirs, lines = published(), []
     for (algorithm, agents, goal), (seconds, rewards) in _curves(folder).items():
         mean, error = rewards.mean(0), rewards.std(0) / max(1, len(rewards) - 1) ** 0.5
-        at = [int(np.argmin(abs(seconds - s))) for s in (10, 20, 30)]
-        text = "  ".join(f"{mean[i]:6.3f} ± {error[i]:.3f}" for i in at)
+        at = [int(np.argmin(abs(seconds - s))) for s in SHOWN if s <= seconds[-1]] or [-1]
+        known = (f" ± {error[i]:.3f}" if len(rewards) > 1 else "" for i in at)
+        text = "  ".join(f"{mean[i]:6.3f}{e}" for i, e in zip(at, known, strict=True))
+        times = ", ".join(f"{seconds[i]:g}" for i in at)
         reached = seconds[mean >= 0.5][0] if (mean >= 0.5).any() else None
-        line = f"{plots.LABELS[algorithm]:18} K {agents:<4} {goal:7} at 10, 20, 30 s: {text}"
+        line = f"{plots.LABELS[algorithm]:18} K {agents:<4} {goal:7} at {times} s: {text}"
         line += f"   .5 at {reached:g} s" if reached is not None else "   .5 never"
         same = algorithm.removesuffix("_printed"), agents
         if same in theirs:
             x, y = np.array(theirs[same]).T
-            values = np.interp([10, 20, 30], x, y)
+            values = np.interp(seconds[at], x, y)
             line += "   published " + " ".join(f"{v:.2f}" for v in values)
         lines.append(line)
     return "\n".join(lines)

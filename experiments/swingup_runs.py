@@ -44,12 +44,12 @@ def simulate(
     turns: int,
     watch: Callable[[Look], None],
 ) -> None:
-    """Simulates instances on the port, as many on each local device; all are one program.
+    """Simulates instances on the port, as many on each device; all are one program.
 
     Args:
       agent: the algorithm.
       task: the environment; its length is that of the run.
-      keys: one an instance, a multiple of the number of devices.
+      keys: one an instance; as many local devices are used as share them equally.
       num_agents: K.
       turns: parts of the team that act one after the other in each period.
       watch: called after every `LOOK`.
@@ -62,10 +62,11 @@ def simulate(
         clock="synchronous",
         at_once=num_agents // turns,
     )
-    devices = jax.local_device_count()
-    start = jax.pmap(parts.start)
-    advance = jax.pmap(parts.advance, in_axes=(0, None), donate_argnums=0)
-    running = start(jnp.stack(keys).reshape(devices, -1))
+    number = max(n for n in range(1, jax.local_device_count() + 1) if len(keys) % n == 0)
+    devices = jax.local_devices()[:number]
+    start = jax.pmap(parts.start, devices=devices)
+    advance = jax.pmap(parts.advance, in_axes=(0, None), donate_argnums=0, devices=devices)
+    running = start(jnp.stack(keys).reshape(number, -1))
     before = np.zeros((len(keys), num_agents))
     each = periods(LOOK)
     for period in range(each, task.max_steps + 1, each):
@@ -103,6 +104,9 @@ def train(
       turns: parts of the team.
       num_devices: local devices that share models and a part's agents.
       watch: called after every `LOOK`.
+
+    Raises:
+      KeyboardInterrupt: a signal stopped it.
     """
     each, seen = num_agents // turns, 0
     batches = [Recorder(task, each, named_key(key, "start")) for _ in range(turns)]
@@ -121,7 +125,9 @@ def train(
         environments_per_actor=each,
         learner_devices=tuple(range(num_devices)),
     )
-    run_actors_and_learner(agent, batches, config, key=named_key(key, "run"), log=tell)
+    result = run_actors_and_learner(agent, batches, config, key=named_key(key, "run"), log=tell)
+    if result.exit_state != "finished":
+        raise KeyboardInterrupt(result.exit_state)
     tell(None)
 
 

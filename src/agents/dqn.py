@@ -1,5 +1,8 @@
 """DQN with epsilon-greedy agents on one shared network and buffer: the paper's baseline.
 
+Its loss and its choice are our own, and held against rlax's in the tests: importing that warns
+(through TFP) on today's JAX.
+
 Source: Mnih et al. (2015), Human-level control through deep reinforcement learning, Nature 518.
 """
 

@@ -37,8 +37,8 @@ class SeedEnsembleConfig:
     """Models E; agent k acts by model k modulo E, so that all are used alike. E >= K: one each."""
     networks: int = 1
     """Networks of each model, which have its prior and its seed in common and whose mean it acts
-    by. The targets of each come from the next: of two, as van Hasselt (2010), Double Q-learning,
-    has it."""
+    by. The targets of each take the next one's values: with two of them and `double`, as van
+    Hasselt (2010), Double Q-learning, has it (but there each datum is one network's only)."""
     prior_scale: float = 3.0
     """Scale beta of each model's frozen prior network."""
     noise_variance: float = 0.01

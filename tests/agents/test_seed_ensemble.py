@@ -18,7 +18,9 @@ from expedition.agents.dqn import DqnConfig, dqn
 from expedition.agents.seed_ensemble import SeedEnsembleConfig, seed_ensemble
 from expedition.environments.interface import LAST, MID, EnvironmentSpec
 from expedition.exploration.experience import Minibatch, draw_minibatches
+from expedition.exploration.regression import RegressionConfig, one_hot_regression
 from expedition.exploration.seeds import bernoulli, gaussian
+from expedition.exploration.transitions import Transitions
 from expedition.networks import SkipMLP
 
 with warnings.catch_warnings():  # of a library that it imports
@@ -254,50 +256,62 @@ class Linear(nn.Module):
 
     @nn.compact
     def __call__(self, x):
-        return nn.Dense(ACTIONS, use_bias=False, kernel_init=nn.initializers.zeros_init())(x)
+        return nn.Dense(ACTIONS, use_bias=False)(x)
 
 
-def test_linear_values_are_the_regressions():
-    """Of a team that shares data and noise, with a prior so wide that data alone decide."""
-    from expedition.exploration.regression import RegressionConfig, one_hot_regression
-    from expedition.exploration.transitions import Transitions
+def test_linear_values_are_those_of_part_twos_regression():
+    """Both end at `Q(s, a) = mean_j (r_j + z_j + γ max_a' Q(s'_j, a'))` over what was seen.
 
-    v, models, rows = 0.3, 2, 40
+    The regression's prior is so wide that data alone decide; the ensemble's is frozen and additive.
+    """
+    v, discount, models, rows = 3.0, 0.5, 2, 60
     rng = np.random.default_rng(0)
-    state, action = rng.integers(FEATURES, size=rows), rng.integers(ACTIONS, size=rows)
+    cell = np.tile(np.arange(FEATURES * ACTIONS), 5)
+    state, action = np.divmod(cell, ACTIONS)
+    successor = rng.integers(FEATURES, size=FEATURES * ACTIONS)[cell]
     reward = rng.normal(size=rows).astype(np.float32)
-    seen = Transitions(state, action, reward, np.zeros(rows), state, np.ones(rows, bool))
+    seen = Transitions(state, action, reward, np.ones(rows), successor, np.ones(rows, bool))
     regression = one_hot_regression(
-        RegressionConfig(noise_variance=v, prior_variance=1e8), FEATURES, ACTIONS, models
+        RegressionConfig(noise_variance=v, prior_variance=1e8, discount=discount),
+        FEATURES,
+        ACTIONS,
+        models,
     )
-    one_hot = np.eye(FEATURES, dtype=np.float32)[state]
+    one_hot = np.eye(FEATURES, dtype=np.float32)
     batch = Trajectory(
-        observation=np.stack([one_hot, one_hot]),
+        observation=np.stack([one_hot[state], one_hot[successor]]),
         step_type=np.full((2, rows), MID, np.int8),
         action=action[None],
         extras=(),
         reward=reward[None],
-        discount=np.zeros((1, rows), np.float32),
+        discount=np.ones((1, rows), np.float32),
         actor_state=(),
     )
+    updates = 40
     config = SeedEnsembleConfig(
         num_models=models,
         noise_variance=v,
-        steps=3000,
-        minibatch=Minibatch(256),
-        capacity=rows,
-        learning_rate=1e-3,
+        discount=discount,
+        steps=200,
+        minibatch=Minibatch(512),
+        capacity=updates * rows,
+        learning_rate=3e-3,
     )
     agent = seed_ensemble(config, SPEC, Linear())
-    start = agent.init(KEY)
-    learnt = jax.tree.map(lambda x: x[:, 0], jax.jit(agent.update)(start, batch)[0].online)
-    statistics = regression.init(KEY)._replace(seeds=start.seeds)
-    statistics = regression.update(statistics, seen)
-    for index in range(models):
-        expected = regression.iterate(statistics, index, jnp.zeros((FEATURES, ACTIONS)), steps=1)
-        found = member(learnt, index)["params"]["Dense_0"]["kernel"]
-        np.testing.assert_allclose(found, expected, atol=0.05)
-    assert not np.allclose(member(learnt, 0)["params"]["Dense_0"]["kernel"], found, atol=0.1)
+    state, update = agent.init(KEY), jax.jit(agent.update)
+    statistics = regression.init(KEY)._replace(seeds=state.seeds)
+    for _ in range(updates):
+        state, _ = update(state, batch)
+        statistics = regression.update(statistics, seen)
+    found = [
+        Linear().apply(networks(member(state.online, e))[0], one_hot)
+        + config.prior_scale * Linear().apply(member(state.params.prior, e), one_hot)
+        for e in range(models)
+    ]
+    for e in range(models):
+        expected = regression.iterate(statistics, e, jnp.zeros((FEATURES, ACTIONS)), steps=100)
+        np.testing.assert_allclose(found[e], expected, atol=0.1)
+    assert np.abs(found[0] - found[1]).max() > 0.2
 
 
 def test_dqn_is_random_as_often_as_epsilon_says():

@@ -1,5 +1,9 @@
 """Figure 3, in miniature."""
 
+import os
+import signal
+
+import jax
 import numpy as np
 import pytest
 
@@ -37,11 +41,12 @@ def test_a_sweep_writes_every_curve_and_picture(whole):
     assert all(-0.1 <= point.mean_reward <= 0 for point in points)
     of_seed_td = {p.mean_reward for p in points if p.curve.algorithm == "seed_td"}
     assert len(of_seed_td) > 3  # instances differ
-    for name in ("swingup_scaled.png", "team.gif", "config.json", "provenance.json"):
+    pictures = ("swingup_scaled.png", "visits_seed_td_4_scaled.png", "team.gif")
+    for name in (*pictures, "config.json", "provenance.json"):
         assert (whole / name).stat().st_size > 0
     team = np.load(whole / "team_seed_td_4_scaled.npz")
     assert team["angle"].shape == team["position"].shape == (10, 4)
-    np.testing.assert_allclose(team["angle"][0], np.pi, atol=0.1)
+    np.testing.assert_allclose(abs(team["angle"][0]), np.pi, atol=0.1)
 
 
 def test_a_stopped_sweep_goes_on_to_the_same_end(whole, tmp_path, monkeypatch):
@@ -91,6 +96,30 @@ def test_the_actor_learner_runs_it_too(tmp_path):
         assert team["angle"].shape == (10, 4)
 
 
+def test_a_signal_to_the_actor_learner_leaves_no_part_of_a_curve(tmp_path, monkeypatch):
+    looks = []
+
+    def stop_at_the_first(self, look):
+        looks.append(look)
+        if len(looks) == 1:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(figure3.Watcher, "__call__", stop_at_the_first)
+    with pytest.raises(KeyboardInterrupt, match="stopped by SIGTERM"):
+        run(tiny(tmp_path, environment="dm_control", algorithms=("dqn",), seconds=30.0))
+    assert read(tmp_path / "swingup.csv") == []
+    assert not list(tmp_path.glob("team*"))
+
+
+def test_an_instance_does_not_depend_on_those_beside_it(whole, tmp_path, monkeypatch):
+    """All three were simulated at once, on a device each; here two on one, then another."""
+    monkeypatch.setattr(figure3, "instances_at_once", lambda: 2)
+    monkeypatch.setattr(jax, "local_device_count", lambda: 1)
+    run(tiny(tmp_path, algorithms=("seed_td",)))
+    expected = [p for p in read(whole / "swingup.csv") if p.curve.algorithm == "seed_td"]
+    assert sorted(read(tmp_path / "swingup.csv")) == sorted(expected)
+
+
 @pytest.fixture
 def made(monkeypatch):
     """What agents were asked for."""
@@ -108,7 +137,7 @@ def test_both_algorithms_have_one_budget_of_gradient_steps(k, models, made):
     for algorithm in ("seed_td", "dqn"):
         make_agent(algorithm, k, constants_of(algorithm, k, Constants()), 30.0)
     assert [config.steps * 10 for config in made] == [50, 50]
-    assert [(config.num_models, config.networks) for config in made] == [(models, 2), (1, 2)]
+    assert [(config.num_models, config.networks) for config in made] == [(models, 2), (1, 1)]
     assert made[0].minibatch == made[1].minibatch
     assert {(config.minibatch.size, config.capacity) for config in made} == {(32, 3000 * k)}
     assert made[0].value_range == pytest.approx((-10, 100))
