@@ -1,6 +1,7 @@
 """dm_control's cart-pole tasks, all environments of a batch stepped in one call to MuJoCo."""
 
 from types import ModuleType
+from typing import Any
 
 import dm_env
 import jax
@@ -68,7 +69,8 @@ class CartpoleBatch:
         self._rollout = Rollout(nthread=0)  # on the caller's thread, outside Python's lock
         self._tolerance = suite.cartpole.rewards.tolerance
         self._max_frames = round(TIME_LIMIT / environment.control_timestep())
-        self._rng = np.random.default_rng(np.asarray(jax.random.bits(key, (4,), "uint32")))
+        self._seed = np.asarray(jax.random.bits(key, (4,), "uint32"))
+        self._calls: Any = np.int64(0)  # names what is drawn at the next step
         self._grid = None if action_bins is None else np.linspace(-1, 1, action_bins)
         action: specs.DiscreteArray | specs.BoundedArray
         action = specs.BoundedArray((1,), np.float32, -1.0, 1.0, "action")
@@ -93,11 +95,23 @@ class CartpoleBatch:
         force = self._grid[actions] if self._grid is not None else np.clip(actions[:, 0], -1, 1)
         starts = self._ended
         rewards = np.where(starts, 0.0, self._advance(force)).astype(np.float32)
-        self._state[starts], self._frames[starts] = self._initial_states(starts.sum()), 0
+        if starts.any():
+            self._state[starts], self._frames[starts] = self._initial_states(starts.sum()), 0
+        self._calls += 1
         self._ended = self._frames >= self._max_frames
         step_types = np.where(starts, FIRST, np.where(self._ended, LAST, MID)).astype(np.int8)
         discounts = np.ones(self.num_environments, np.float32)
         return dm_env.TimeStep(step_types, rewards, discounts, self._observations())
+
+    def get_state(self) -> tuple[Any, ...]:
+        """Physics, frames of the episode, whether it has ended; what names the next start."""
+        episode = self._state.copy(), self._frames.copy(), self._ended.copy()
+        return *episode, self._seed, self._calls
+
+    def set_state(self, state: tuple[Any, ...]) -> None:
+        """Goes on from there."""
+        self._state, self._frames, self._ended = (np.array(x) for x in state[:3])
+        self._seed, self._calls = state[3:]
 
     def close(self) -> None:
         """Nothing is held beyond this object."""
@@ -127,11 +141,12 @@ class CartpoleBatch:
         return (upright + 1) / 2 * (4 + gentle) / 5 * slow * centred
 
     def _initial_states(self, num: int) -> np.ndarray:
-        normal = self._rng.standard_normal((num, 4))
+        rng = np.random.default_rng((*self._seed, self._calls))
+        normal = rng.standard_normal((num, 4))
         cart, pole = 0.01 * normal[:, 0], np.pi + 0.01 * normal[:, 1]
         if not self._swing_up:
-            cart = self._rng.uniform(-0.1, 0.1, num)
-            pole = self._rng.uniform(-0.034, 0.034, num)
+            cart = rng.uniform(-0.1, 0.1, num)
+            pole = rng.uniform(-0.034, 0.034, num)
         velocity = 0.01 * normal[:, 2:]
         return np.concatenate([np.zeros((num, 1)), np.stack([cart, pole], 1), velocity], 1)
 

@@ -56,6 +56,14 @@ class FunctionalBatch:
         self._state, timestep = _step(self._environment, self._key, self._state, actions)
         return timestep
 
+    def get_state(self) -> Any:
+        """The key and the environments' states, once they were reset."""
+        return self._key, self._state
+
+    def set_state(self, state: Any) -> None:
+        """Goes on from there."""
+        self._key, self._state = state[0], _BatchState(*state[1])
+
     def close(self) -> None:
         """Forgets the environments' states."""
         self._state = None

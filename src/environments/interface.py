@@ -8,7 +8,7 @@ reward 0. So every value that a loss bootstraps from is an observation that was 
 A time limit is not a termination: `LAST` with discount 1 is the former, with 0 the latter.
 """
 
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import dm_env
 import jax
@@ -66,6 +66,19 @@ class BatchedEnvironment(Protocol):
 
     def close(self) -> None:
         """Frees what the environments hold; the batch is not used afterwards."""
+        ...
+
+
+@runtime_checkable
+class Restorable(Protocol):
+    """What a batched environment may have besides, so that a stopped run goes on where it was."""
+
+    def get_state(self) -> Any:
+        """All that its next steps depend on, as a pytree of arrays that no step changes."""
+        ...
+
+    def set_state(self, state: Any) -> None:
+        """Goes on from a state; that of another batch of the same settings will do."""
         ...
 
 

@@ -83,6 +83,14 @@ class SwingupBatch:
             np.asarray(observations),
         )
 
+    def get_state(self) -> tuple[np.ndarray, ...]:
+        """The start, physics, and the number of steps of the episode."""
+        return self._start, self._state.copy(), self._steps.copy()
+
+    def set_state(self, state: tuple[np.ndarray, ...]) -> None:
+        """Goes on from there."""
+        self._start, self._state, self._steps = (np.array(x) for x in state)
+
     @property
     def states(self) -> SwingupState:
         """Where the carts and poles are, each field `[B]`."""
