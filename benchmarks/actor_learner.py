@@ -11,12 +11,13 @@ from typing import Any
 import jax
 import numpy as np
 
-from expedition.runtime import named_key
-from expedition.runtime.actor import Actor, abstract_trajectory, jit_act
+from expedition.runtime import named_key, select_devices
+from expedition.runtime.actor import Actor, jit_act
 from expedition.runtime.learner import Learner
-from expedition.runtime.parameters import ParameterServer
+from expedition.runtime.parameters import Versioned
 from expedition.runtime.prefetch import shard
-from expedition.runtime.train import select_devices, train
+from expedition.runtime.train import train
+from expedition.runtime.unroll import abstract_trajectory
 from experiments.config import Config, preset
 from experiments.impala import make_agent, make_environment
 
@@ -63,8 +64,8 @@ def actor_alone(config: Config) -> tuple[float, float]:
     num = environment.num_environments
     like = abstract_trajectory(agent, params, environment.spec, num, runtime.unroll_length)
     state = agent.initial_actor_state(num)
-    server, key = ParameterServer(params), jax.random.key(1)
-    actor = Actor(jit_act(agent), like, state, environment, server, key)
+    newest, key = Versioned(0, params), jax.random.key(1)
+    actor = Actor(jit_act(agent), like, state, environment, lambda unroll: newest, key)
 
     def steps() -> int:
         before = actor.env_steps

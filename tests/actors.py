@@ -2,8 +2,9 @@
 
 import jax
 
-from expedition.runtime.actor import Actor, abstract_trajectory, jit_act
-from expedition.runtime.parameters import ParameterServer
+from expedition.runtime.actor import Actor, jit_act
+from expedition.runtime.parameters import Versioned
+from expedition.runtime.unroll import abstract_trajectory
 
 
 def make_actor(agent, environment, params, unroll_length, seed=2, act=None):
@@ -14,6 +15,6 @@ def make_actor(agent, environment, params, unroll_length, seed=2, act=None):
         like,
         agent.initial_actor_state(num),
         environment,
-        ParameterServer(params),
+        lambda unroll: Versioned(0, params),
         jax.random.key(seed),
     )

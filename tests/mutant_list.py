@@ -15,6 +15,11 @@ ENSEMBLE = "tests/agents/test_seed_ensemble.py"
 EXPERIENCE = "tests/exploration/test_experience.py"
 PLANNING = "tests/exploration/test_planning.py"
 CARTPOLE = "tests/environments/test_environments_tabular_cartpole.py"
+DETERMINISTIC = "tests/runtime/test_deterministic.py"
+TWO_PARTS = (
+    "tests/runtime/test_checkpoint.py"
+    "::test_a_run_in_two_parts_is_bit_equal_to_one[impala-2_unrolls_a_batch]"
+)
 
 
 class Mutant(NamedTuple):
@@ -422,7 +427,7 @@ MUTANTS = [
     ),
     Mutant(
         "actors share their agents' numbers",
-        "runtime/train.py",
+        "runtime/run.py",
         "itemgetter(i)",
         "itemgetter(0)",
         ("tests/runtime/test_train.py::test_the_actors_states_are_parts_of_one_team",),
@@ -433,5 +438,49 @@ MUTANTS = [
         "push -= jnp.where(depth > 0, outwards * stop, 0)",
         "push += jnp.where(depth > 0, outwards * stop, 0)",
         ("tests/environments/test_environments_swingup.py::test_one_step_is_mujocos",),
+    ),
+    Mutant(
+        "a deterministic run acts by the newest parameters",
+        "runtime/schedule.py",
+        "return self._server.at(max(0, batch - 1))",
+        "return self._server.latest()",
+        (
+            f"{DETERMINISTIC}::test_two_runs_are_bit_equal_whatever_the_timing[impala-4_unrolls_a_batch]",
+        ),
+    ),
+    Mutant(
+        "a resumed actor draws its actions anew",
+        "runtime/actor.py",
+        "self._steps, self._unrolls = int(position.steps), int(position.unrolls)",
+        "self._unrolls = int(position.unrolls)",
+        (TWO_PARTS,),
+    ),
+    Mutant(
+        "a resumed run forgets the parameters before the newest",
+        "runtime/run.py",
+        "before=jax.device_get(self._server.both()[0].params)",
+        "before=jax.device_get(self._server.both()[-1].params)",
+        (TWO_PARTS,),
+    ),
+    Mutant(
+        "a resumed environment starts new episodes",
+        "environments/functional.py",
+        "self._key, self._state = state[0], _BatchState(*state[1])",
+        "self._key = state[0]",
+        (TWO_PARTS,),
+    ),
+    Mutant(
+        "what a given-up environment says is handed over",
+        "runtime/actor.py",
+        "self._check_stopped()\n                        queue.put(unroll)",
+        "queue.put(unroll)",
+        ("tests/runtime/test_faults.py::test_an_environment_that_hangs_is_made_anew[False]",),
+    ),
+    Mutant(
+        "numbers that are none are passed on",
+        "runtime/unroll.py",
+        'for name in ("reward", "discount", "observation"):',
+        'for name in ("reward", "discount"):',
+        ("tests/runtime/test_faults.py::test_a_fault_ends_the_run[observation]",),
     ),
 ]

@@ -1,17 +1,23 @@
 """The runtime: actor threads, queue, `pmap` learner, supervision, metrics, the run's record."""
 
 from expedition.runtime.channel import BoundedQueue, QueueClosed
+from expedition.runtime.checkpoint import CheckpointConfig, Checkpoints
+from expedition.runtime.config import RuntimeConfig, select_devices
 from expedition.runtime.evaluation import Evaluation, evaluate
 from expedition.runtime.keys import named_key
 from expedition.runtime.prefetch import AXIS
+from expedition.runtime.run import NonFiniteError
 from expedition.runtime.simulator import Outcome, Problem, Running, Simulation, simulate, simulation
 from expedition.runtime.supervision import StopRequest, stop_on_signals
-from expedition.runtime.train import RuntimeConfig, TrainResult, select_devices, train
+from expedition.runtime.train import TrainResult, train
 
 __all__ = [
     "AXIS",
     "BoundedQueue",
+    "CheckpointConfig",
+    "Checkpoints",
     "Evaluation",
+    "NonFiniteError",
     "Outcome",
     "Problem",
     "QueueClosed",

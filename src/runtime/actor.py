@@ -1,33 +1,22 @@
-"""An actor: one thread that drives a batch of environments with the newest parameters."""
+"""An actor: drives a batch of environments with the learner's parameters."""
 
 import threading
+import time
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from functools import partial
+from typing import Any, TypeVar
 
-import dm_env
 import jax
 import numpy as np
 
 from expedition.agents.agent import Agent, Trajectory
-from expedition.environments.interface import BatchedEnvironment, EnvironmentSpec
+from expedition.environments.interface import BatchedEnvironment, Restorable
 from expedition.runtime.channel import BoundedQueue, QueueClosed
-from expedition.runtime.parameters import ParameterServer
+from expedition.runtime.parameters import Versioned
 from expedition.runtime.timing import TimeSplit
+from expedition.runtime.unroll import EpisodeCounter, Position, Unroll, require_finite
 
-
-class Episode(NamedTuple):
-    """A finished episode, as the environment counts it (rewards not clipped)."""
-
-    total_reward: float
-    length: int  # actions
-
-
-class Unroll(NamedTuple):
-    """What an actor sends to the learner."""
-
-    trajectory: Trajectory
-    version: int  # of the parameters that chose all of its actions
-    episodes: list[Episode]  # that ended in it
+T = TypeVar("T")
 
 
 def jit_act(agent: Agent) -> Callable[..., Any]:
@@ -39,32 +28,6 @@ def jit_act(agent: Agent) -> Callable[..., Any]:
     )
 
 
-def abstract_trajectory(
-    agent: Agent, params: Any, spec: EnvironmentSpec, num_environments: int, unroll_length: int
-) -> Trajectory:
-    """Shapes and types of an unroll (`jax.ShapeDtypeStruct`s), known before any is made."""
-    num, shape = num_environments, jax.ShapeDtypeStruct
-    observation = shape((num, *spec.observation.shape), spec.observation.dtype)
-    row = dm_env.TimeStep(
-        shape((num,), np.int8), shape((num,), np.float32), shape((num,), np.float32), observation
-    )
-    state = jax.eval_shape(lambda: agent.initial_actor_state(num))
-    action, extras, _ = jax.eval_shape(agent.act, params, state, row, jax.random.key(0))
-
-    def rows(count: int, tree: Any) -> Any:
-        return jax.tree.map(lambda x: shape((count, *x.shape), x.dtype), tree)
-
-    return Trajectory(
-        observation=rows(unroll_length + 1, row.observation),
-        step_type=rows(unroll_length + 1, row.step_type),
-        action=rows(unroll_length, action),
-        extras=rows(unroll_length, extras),
-        reward=rows(unroll_length, row.reward),
-        discount=rows(unroll_length, row.discount),
-        actor_state=state,
-    )
-
-
 class Actor:
     """Unrolls a policy in a batch of environments; usable with or without a thread.
 
@@ -73,8 +36,9 @@ class Actor:
       like: shapes and types of an unroll, from `abstract_trajectory`.
       actor_state: the agent's initial actor state for the whole batch.
       environment: the batch to drive; the actor closes it.
-      server: where the newest parameters are.
+      parameters: waits for those of the n-th unroll, from 0; None: any.
       key: names every action that this actor draws.
+      index: which of the actors it is.
     """
 
     def __init__(
@@ -83,22 +47,30 @@ class Actor:
         like: Trajectory,
         actor_state: Any,
         environment: BatchedEnvironment,
-        server: ParameterServer,
+        parameters: Callable[[int | None], Versioned],
         key: jax.Array,
+        index: int = 0,
     ) -> None:
+        self.environment = environment
+        self.started = threading.Event()  # environments are reset, everything is compiled
+        self.environment_failed = False
+        self.abandoned = False  # it ends when its environment answers
+        self.env_steps = 0
+        self.time = TimeSplit("parameters", "act", "environment", "record", "queue")
         self._act = act
         self._like = like
         self._actor_state = actor_state
-        self._environment = environment
-        self._server = server
+        self._parameters = parameters
         self._key = key
+        self._index = index
+        self._in_environment_since: float | None = None
         self._timestep: Any = None  # the last one; None before the first
         self._stopped: Callable[[], bool] = lambda: False
-        self.started = threading.Event()  # environments are reset, everything is compiled
-        self._step = 0
-        self._episodes = _EpisodeCounter(environment.num_environments)
-        self.env_steps = 0
-        self.time = TimeSplit("parameters", "act", "environment", "record", "queue")
+        self._handing_over = threading.Lock()
+        self._last: Position | None = None
+        self._steps = 0
+        self._unrolls = 0
+        self._episodes = EpisodeCounter(environment.num_environments)
 
     def run(
         self, queue: BoundedQueue[Unroll], device: jax.Device, after: threading.Event | None = None
@@ -107,7 +79,7 @@ class Actor:
 
         Waits for `after`, another actor's `started`, if it is given: that one compiles for both.
         """
-        self._stopped = lambda: queue.closed
+        self._stopped = lambda: queue.closed or self.abandoned
         try:
             with jax.default_device(device):
                 while after is not None and not after.wait(timeout=0.5):
@@ -115,52 +87,128 @@ class Actor:
                 self._start()
                 while True:
                     unroll = self.unroll()
-                    queue.put(unroll)
+                    with self._handing_over:
+                        self._check_stopped()
+                        queue.put(unroll)
                     self.time.lap("queue")
         except QueueClosed:
-            self._environment.close()
+            self.environment.close()
         except BaseException as error:
             try:
-                self._environment.close()
+                self.environment.close()
             except Exception as second:  # the first one is what went wrong
                 error.add_note(f"closing the environment then raised {second!r}")
             raise
 
     def unroll(self) -> Unroll:
-        """Takes the newest parameters and steps every environment T times with them."""
-        if self._timestep is None:
+        """Takes parameters and steps every environment T times with them."""
+        if not self.started.is_set():
             self._start()
-        version, params = self._server.latest()
+        version, params = self._parameters(self._unrolls)
         actor_state = self._actor_state
         self.time.lap("parameters")
         trajectory = self._empty_trajectory(actor_state)
         for t in range(len(trajectory.reward)):
             self._check_stopped()
             action, extras, self._actor_state = self._act(
-                params, self._actor_state, self._timestep, self._key, np.uint32(self._step)
+                params, self._actor_state, self._timestep, self._key, np.uint32(self._steps)
             )
-            self._step += 1
+            self._steps += 1
             action = jax.block_until_ready(action)
             self.time.lap("act")
-            timestep = self._environment.step(action)
+            timestep = self._ask(partial(self.environment.step, action))
             self.time.lap("environment")
             self._record(trajectory, t, action, extras, timestep)
             self._timestep = timestep
             self.time.lap("record")
+        self._ask(partial(require_finite, trajectory))
+        self._unrolls += 1
         self.env_steps += int(np.sum(trajectory.is_transition))
         episodes = self._episodes.count(trajectory)
+        self._last = self.position()
         self.time.lap("record")
-        return Unroll(trajectory, version, episodes)
+        return Unroll(trajectory, version, episodes, self._index, self._last)
+
+    def position(self) -> Position:
+        """Where it is, between two unrolls."""
+        self._reset()
+        environment = self.environment
+        return Position(
+            environment.get_state() if isinstance(environment, Restorable) else (),
+            self._timestep,
+            self._actor_state,
+            self._episodes.get_state(),
+            np.int64(self._steps),
+            np.int64(self._unrolls),
+            np.int64(self.env_steps),
+        )
+
+    def go_on(self, position: Position) -> None:
+        """Continues from there, before its first unroll.
+
+        Environments whose state cannot be saved start new episodes.
+        """
+        if isinstance(self.environment, Restorable):
+            self.environment.set_state(position.environment)
+            self._timestep, self._actor_state = position.timestep, position.actor_state
+            self._episodes.set_state(position.episodes)
+        self._count_from(position)
+
+    def abandon(self, seconds: float) -> bool:
+        """Gives up an environment that has not answered for so long; False if it has.
+
+        Nothing of what it may say later is handed over.
+        """
+        if not self._handing_over.acquire(blocking=False):
+            return False
+        try:
+            self.abandoned = self.seconds_in_environment() > seconds
+            return self.abandoned
+        finally:
+            self._handing_over.release()
+
+    def seconds_in_environment(self) -> float:
+        """Since when it has been waiting for its environment; 0 if it does not."""
+        since = self._in_environment_since
+        return 0.0 if since is None else time.monotonic() - since
+
+    def succeed(self, other: "Actor") -> None:
+        """Counts on from the last unroll of an actor that is no more, with episodes of its own."""
+        self.time = other.time
+        other.started.set()  # nobody need wait for it
+        if other._last is not None:
+            self._count_from(other._last)
+
+    def _count_from(self, position: Position) -> None:
+        self._steps, self._unrolls = int(position.steps), int(position.unrolls)
+        self.env_steps = int(position.env_steps)
 
     def _check_stopped(self) -> None:
         if self._stopped():
             raise QueueClosed
 
+    def _ask(self, question: Callable[[], T]) -> T:
+        """Calls the environment; notes since when, and if that fails."""
+        self._in_environment_since = time.monotonic()
+        try:
+            return question()
+        except QueueClosed:
+            raise
+        except Exception:
+            self.environment_failed = True
+            raise
+        finally:
+            self._in_environment_since = None
+
+    def _reset(self) -> None:
+        if self._timestep is None:
+            self._timestep = self._ask(self.environment.reset)
+
     def _start(self) -> None:
         """Resets the environments, and chooses actions once in vain: both are then compiled."""
-        self._timestep = self._environment.reset()
+        self._reset()
         self.time.lap("environment")
-        params = self._server.latest().params
+        params = self._parameters(None).params
         jax.block_until_ready(
             self._act(params, self._actor_state, self._timestep, self._key, np.uint32(0))
         )
@@ -177,7 +225,7 @@ class Actor:
     @property
     def env_frames(self) -> int:
         """Simulator frames that the environment steps lasted."""
-        return self.env_steps * self._environment.frames_per_step
+        return self.env_steps * self.environment.frames_per_step
 
     @staticmethod
     def _record(trajectory: Trajectory, t: int, action: Any, extras: Any, timestep: Any) -> None:
@@ -190,23 +238,3 @@ class Actor:
         trajectory.discount[t] = timestep.discount
         trajectory.observation[t + 1] = timestep.observation
         trajectory.step_type[t + 1] = timestep.step_type
-
-
-class _EpisodeCounter:
-    """Adds up rewards and lengths across unrolls."""
-
-    def __init__(self, num_environments: int) -> None:
-        self._total_reward = np.zeros(num_environments)
-        self._length = np.zeros(num_environments, int)
-
-    def count(self, trajectory: Trajectory) -> list[Episode]:
-        """The episodes that ended in the unroll."""
-        episodes = []
-        rows = zip(trajectory.reward, trajectory.is_transition, ~trajectory.continues, strict=True)
-        for reward, is_transition, ended in rows:
-            self._total_reward += np.where(is_transition, reward, 0.0)
-            self._length += is_transition
-            for i in np.flatnonzero(ended):
-                episodes.append(Episode(float(self._total_reward[i]), int(self._length[i])))
-                self._total_reward[i], self._length[i] = 0.0, 0
-        return episodes

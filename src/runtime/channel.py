@@ -8,7 +8,7 @@ from typing import Generic, TypeVar
 T = TypeVar("T")
 
 # No wait is longer than this without a look around, so that a signal is noticed.
-_SLICE_SECONDS = 0.5
+SLICE_SECONDS = 0.5
 
 
 class QueueClosed(Exception):
@@ -65,7 +65,7 @@ class BoundedQueue(Generic[T]):
             if not self._changed.wait_for(ready, timeout):
                 raise TimeoutError(f"the queue did not change for {timeout} s")
             return
-        while not self._changed.wait_for(ready, _SLICE_SECONDS):
+        while not self._changed.wait_for(ready, SLICE_SECONDS):
             pass
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""The learner: the agent's update under `pmap`, on one device or many."""
+"""The learner: the agent's update under `pmap`, on one device or many, of one process or many."""
 
 import threading
 from collections.abc import Sequence
@@ -6,12 +6,14 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from expedition.agents.agent import Agent, Metrics, Trajectory
-from expedition.runtime.prefetch import AXIS, device_axis
+from expedition.runtime.prefetch import AXIS, device_axis, local
 
 # One call for all leaves; its results are new arrays, never those that are donated.
 _unstack = jax.jit(lambda tree: jax.tree.map(lambda x: x[0], tree))
+_copy = jax.jit(lambda tree: jax.tree.map(jnp.copy, tree))
 
 
 class Learner:
@@ -21,17 +23,20 @@ class Learner:
       agent: its `init` and `update` may use the axis `prefetch.AXIS`: to combine gradients, or to
         tell which part of the state is the device's own. The parameters are equal on all devices.
       key: names the initial state.
-      devices: where to learn; each gets an equal part of every batch.
+      devices: where to learn, of all processes; each gets an equal part of every batch.
     """
 
     def __init__(self, agent: Agent, key: jax.Array, devices: Sequence[jax.Device]) -> None:
-        self._sharding = device_axis(devices)
+        self._all, own = device_axis(devices), local(devices)
+        self._own = device_axis(own)
         init = jax.pmap(agent.init, axis_name=AXIS, devices=list(devices))
-        self._state = init(jnp.broadcast_to(key, len(devices)))
+        self._state = init(jnp.broadcast_to(key, len(own)))
         self.compiled = threading.Event()
-        self._update = jax.pmap(
-            agent.update, axis_name=AXIS, devices=list(devices), donate_argnums=0
-        )
+
+        def update(state: Any, batch: Trajectory, stops: jax.Array) -> Any:
+            return *agent.update(state, batch), jax.lax.pmax(stops, AXIS)
+
+        self._update = jax.pmap(update, axis_name=AXIS, devices=list(devices), donate_argnums=0)
 
     def compile(self, like: Trajectory) -> None:
         """Compiles the update for one device's share of a batch (`jax.ShapeDtypeStruct`s).
@@ -40,22 +45,58 @@ class Learner:
         """
 
         def of_all_devices(x: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
-            shape = (self._sharding.num_devices, *x.shape)
-            return jax.ShapeDtypeStruct(shape, x.dtype, sharding=self._sharding)
+            shape = (self._own.num_devices, *x.shape)
+            return jax.ShapeDtypeStruct(shape, x.dtype, sharding=self._own)
 
         batch = jax.tree.map(of_all_devices, like)
-        self._update = self._update.lower(self._state, batch).compile()
+        if jax.process_count() == 1:
+            self._update = self._update.lower(self._state, batch, self._flag(False)).compile()
+        else:  # what pmap lowers does not know of other processes: compile by an update in vain
+            zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype, device=self._own), batch)
+            jax.block_until_ready(self._update(_copy(self._state), zeros, self._flag(False)))
         self.compiled.set()
 
-    def update(self, batch: Trajectory) -> Metrics:
-        """One update from a sharded batch; the metrics are a promise, as JAX's arrays are."""
-        self._state, metrics = self._update(self._state, batch)
-        return _first_replica(metrics)
+    def update(self, batch: Trajectory, *, stops: bool = False) -> tuple[Metrics, jax.Array]:
+        """One update from a sharded batch.
+
+        Args:
+          batch: what to learn from.
+          stops: whether this process wants to stop after it.
+
+        Returns:
+          The metrics, and whether any process wants to stop: all learn it at one update, and none
+          waits for another that has gone. Both are promises, as JAX's arrays are.
+        """
+        self._state, metrics, stopped = self._update(self._state, batch, self._flag(stops))
+        return _first_replica(metrics), _first_replica(stopped)
+
+    def get_state(self) -> Any:
+        """A copy of the whole state, of all processes: never the arrays to be donated."""
+        return jax.tree.map(lambda x: _resharded(x, self._all), _copy(self._state))
+
+    def set_state(self, state: Any) -> None:
+        """Goes on from what `get_state` gave, or what has its shapes and shardings."""
+        self._state = jax.tree.map(lambda x: _resharded(x, self._own), state)
 
     def params(self) -> Any:
         """A copy of the parameters, on the first device: never the arrays to be donated."""
         return _first_replica(self._state.params)
 
+    def _flag(self, value: bool) -> jax.Array:
+        return jax.device_put(np.full(self._own.num_devices, value, np.int32), self._own)
+
 
 def _first_replica(tree: Any) -> Any:
     return _unstack(jax.tree.map(lambda x: x.addressable_shards[0].data, tree))
+
+
+def _resharded(x: jax.Array, sharding: jax.sharding.NamedSharding) -> jax.Array:
+    """The same shards seen as one array of this process's devices, or of those of all.
+
+    `pmap` knows the former only, checkpoints need the latter.
+    """
+    if jax.process_count() == 1:
+        return x
+    shards = [shard.data for shard in x.addressable_shards]
+    shape = (sharding.num_devices, *x.shape[1:])
+    return jax.make_array_from_single_device_arrays(shape, sharding, shards)

@@ -4,7 +4,7 @@ import csv
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TextIO
 
 from tensorboardX import SummaryWriter
 
@@ -24,23 +24,55 @@ class MetricsLogger(Protocol):
 
 
 class CSVLogger:
-    """One line a row, with a header, in `metrics.csv`."""
+    """One line a row, with a header, in `metrics.csv`.
+
+    In a folder that has rows, as of a run that goes on from a checkpoint, the first new row
+    replaces those of updates that it counts anew.
+    """
 
     def __init__(self, folder: Path) -> None:
-        self._file = (folder / "metrics.csv").open("w", newline="")
-        self._writer: csv.DictWriter | None = None
+        self._path = folder / "metrics.csv"
+        self._file: TextIO | None = None
 
     def write(self, row: Row) -> None:
-        """Appends a line and flushes it."""
-        if self._writer is None:
-            self._writer = csv.DictWriter(self._file, list(row))
-            self._writer.writeheader()
+        """Appends a line and flushes it.
+
+        Raises:
+          ValueError: the folder's rows have other names.
+        """
+        file = self._file or self._begin(row)
         self._writer.writerow({name: _short(value) for name, value in row.items()})
+        file.flush()
+
+    def _begin(self, row: Row) -> TextIO:
+        kept = self._rows_before(row)
+        new = self._path.with_suffix(".new")
+        self._file = new.open("w", newline="")
+        self._writer = csv.DictWriter(self._file, list(row))
+        self._writer.writeheader()
+        self._writer.writerows(kept)
         self._file.flush()
+        new.replace(self._path)  # at once: a crash leaves the old rows or these
+        return self._file
+
+    def _rows_before(self, row: Row) -> list[dict[str, str]]:
+        if not self._path.exists():
+            return []
+        with self._path.open(newline="") as file:
+            reader = csv.DictReader(file)
+            if reader.fieldnames is not None and list(reader.fieldnames) != list(row):
+                raise ValueError(
+                    f"{self._path} has columns {reader.fieldnames}; expected {list(row)}"
+                )
+            first = row["updates"] - row["window_updates"]
+            # The last line may have been cut short.
+            whole = (r for r in reader if None not in r.values() and "" not in r.values())
+            return [r for r in whole if int(r["updates"]) <= first]
 
     def close(self) -> None:
         """Closes the file."""
-        self._file.close()
+        if self._file is not None:
+            self._file.close()
 
 
 def _short(value: float) -> str:
@@ -48,13 +80,16 @@ def _short(value: float) -> str:
 
 
 class TensorBoardLogger:
-    """One scalar a name, over environment steps."""
+    """One scalar a name, over environment steps; later ones of a run that goes on are hidden."""
 
     def __init__(self, folder: Path) -> None:
-        self._writer = SummaryWriter(str(folder))
+        self._folder = folder
+        self._writer: SummaryWriter | None = None
 
     def write(self, row: Row) -> None:
         """Adds the finite values as scalars."""
+        if self._writer is None:
+            self._writer = SummaryWriter(str(self._folder), purge_step=int(row["env_steps"]))
         for name, value in row.items():
             if math.isfinite(value):
                 self._writer.add_scalar(name, value, int(row["env_steps"]))
@@ -62,4 +97,5 @@ class TensorBoardLogger:
 
     def close(self) -> None:
         """Closes the event file and ends its thread."""
-        self._writer.close()
+        if self._writer is not None:
+            self._writer.close()

@@ -1,7 +1,10 @@
 """The newest parameters, for whoever asks."""
 
 import threading
+from collections import deque
 from typing import Any, NamedTuple
+
+from expedition.runtime.channel import SLICE_SECONDS, QueueClosed
 
 
 class Versioned(NamedTuple):
@@ -12,30 +15,64 @@ class Versioned(NamedTuple):
 
 
 class ParameterServer:
-    """Holds the newest parameters; the learner publishes, actors take.
+    """Holds the newest two versions of the parameters; the learner publishes, actors take.
 
     What is published must stay valid: never the arrays that the learner donates.
+
+    Args:
+      versions: one or two to begin with, each newer than the one before it.
     """
 
-    def __init__(self, params: Any) -> None:
-        self._newest = Versioned(0, params)
-        self._lock = threading.Lock()
+    def __init__(self, *versions: Versioned) -> None:
+        self._newest = deque(versions, maxlen=2)
+        self._changed = threading.Condition()
+        self._closed = False
 
     def publish(self, version: int, params: Any) -> None:
-        """Replaces the parameters.
+        """Adds the newest parameters; the third newest are gone.
 
         Raises:
           ValueError: the version is not newer than the published one.
         """
-        with self._lock:
-            if version <= self._newest.version:
+        with self._changed:
+            if version <= self._newest[-1].version:
                 raise ValueError(
-                    f"version {version} was published after {self._newest.version}; "
+                    f"version {version} was published after {self._newest[-1].version}; "
                     "expected a newer one"
                 )
-            self._newest = Versioned(version, params)
+            self._newest.append(Versioned(version, params))
+            self._changed.notify_all()
 
     def latest(self) -> Versioned:
         """The newest version and its parameters."""
-        with self._lock:
-            return self._newest
+        with self._changed:
+            return self._newest[-1]
+
+    def both(self) -> list[Versioned]:
+        """What the server holds: one or two versions, the newest last."""
+        with self._changed:
+            return list(self._newest)
+
+    def at(self, version: int) -> Versioned:
+        """The parameters of this very version, waiting for them.
+
+        Raises:
+          QueueClosed: the server is or was closed meanwhile.
+          ValueError: the version is older than the two that are held.
+        """
+        with self._changed:
+            while not self._closed and self._newest[-1].version < version:
+                self._changed.wait(SLICE_SECONDS)
+            if self._closed:
+                raise QueueClosed
+            for held in self._newest:
+                if held.version == version:
+                    return held
+            held_versions = [held.version for held in self._newest]
+            raise ValueError(f"version {version} was asked for; there are {held_versions}")
+
+    def close(self) -> None:
+        """Wakes everyone who waits for a version; may be repeated."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()

@@ -1,6 +1,6 @@
 """Joins unrolls to batches and copies them to the learner's devices, ahead of the update."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -8,8 +8,8 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from expedition.agents.agent import Trajectory
-from expedition.runtime.actor import Episode, Unroll
 from expedition.runtime.channel import BoundedQueue
+from expedition.runtime.unroll import Episode, Position, Unroll
 
 AXIS = "learners"  # the pmap axis
 
@@ -21,15 +21,16 @@ class Batch(NamedTuple):
     versions: list[int]  # of the parameters behind each unroll
     episodes: list[Episode]  # that ended in the batch
     transitions: int  # real environment steps in it
+    positions: dict[int, Position]  # of its actors, after it
 
 
 def prefetch(
-    unrolls: BoundedQueue[Unroll],
+    unrolls: Iterable[Unroll],
     batches: BoundedQueue[Batch],
     unrolls_per_batch: int,
     devices: Sequence[jax.Device],
 ) -> None:
-    """Turns a queue of unrolls into one of batches, until either is closed."""
+    """Turns unrolls into a queue of batches, until the former end or the latter is closed."""
     pending: list[Unroll] = []
     for unroll in unrolls:
         pending.append(unroll)
@@ -46,6 +47,7 @@ def make_batch(unrolls: Sequence[Unroll], devices: Sequence[jax.Device]) -> Batc
         [unroll.version for unroll in unrolls],
         [episode for unroll in unrolls for episode in unroll.episodes],
         int(np.sum(trajectory.is_transition)),
+        {unroll.actor: unroll.then for unroll in unrolls},
     )
 
 
@@ -74,20 +76,26 @@ def resize(like: Trajectory, width: int) -> Trajectory:
 
 
 def shard(trajectory: Trajectory, devices: Sequence[jax.Device]) -> Trajectory:
-    """Splits the batch axis among the devices: each leaf gets a leading axis of devices."""
-    sharding = device_axis(devices)
+    """Splits the batch axis among this process's devices: each leaf gets a leading axis of them."""
+    own = local(devices)
+    sharding = device_axis(own)
 
     def put(axis: int, tree: Any) -> Any:
         def put_leaf(x: np.ndarray) -> jax.Array:
-            parts = [part[None] for part in np.split(x, len(devices), axis)]
-            arrays = [jax.device_put(part, d) for part, d in zip(parts, devices, strict=True)]
-            shape = (len(devices), *parts[0].shape[1:])
+            parts = [part[None] for part in np.split(x, len(own), axis)]
+            arrays = [jax.device_put(part, d) for part, d in zip(parts, own, strict=True)]
+            shape = (len(own), *parts[0].shape[1:])
             return jax.make_array_from_single_device_arrays(shape, sharding, arrays)
 
         return jax.tree.map(put_leaf, tree)
 
     states = put(0, trajectory.actor_state)
     return put(1, trajectory._replace(actor_state=()))._replace(actor_state=states)
+
+
+def local(devices: Sequence[jax.Device]) -> list[jax.Device]:
+    """Those of this process."""
+    return [device for device in devices if device.process_index == jax.process_index()]
 
 
 def device_axis(devices: Sequence[jax.Device]) -> NamedSharding:

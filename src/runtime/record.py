@@ -4,26 +4,33 @@ import dataclasses
 import json
 import platform
 import subprocess
+import tempfile
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 import orbax.checkpoint as ocp
 
 _LIBRARIES = ("expedition", "jax", "jaxlib", "flax", "optax", "numpy", "dm-control", "mujoco")
 
 
-def create_run(folder: Path) -> Path:
-    """Makes the folder, and points `latest` beside it at it.
+def create_run(folder: Path, config: Any) -> Path:
+    """Makes the folder with its config.json, both at once, and points `latest` beside it at it.
 
     Raises:
       FileExistsError: the folder exists; nothing in it is touched.
     """
-    try:
-        folder.mkdir(parents=True)
-    except FileExistsError:
-        raise FileExistsError(f"{folder} exists already; choose another name") from None
+    if folder.exists():
+        raise FileExistsError(
+            f"{folder} exists already; choose another --name, or go on with --resume {folder}"
+        )
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    new = Path(tempfile.mkdtemp(prefix=".", dir=folder.parent))
+    new.chmod(0o755)
+    write_json(new / "config.json", config)
+    new.rename(folder)
     latest = folder.parent / "latest"
     if latest.is_symlink() or not latest.exists():
         new = folder / ".latest"  # moved into place at once: two runs may start together
@@ -36,13 +43,22 @@ def write_json(path: Path, content: Any) -> None:
     """Writes dataclasses, mappings and plain values as indented JSON."""
     if dataclasses.is_dataclass(content) and not isinstance(content, type):
         content = dataclasses.asdict(content)
-    path.write_text(json.dumps(content, indent=2, default=str) + "\n")
+    new = path.with_suffix(".new")
+    new.write_text(json.dumps(content, indent=2, default=str) + "\n")
+    new.replace(path)  # at once: a crash leaves the old one or this
+
+
+def save_arrays(path: Path, tree: Any) -> None:
+    """Saves arrays under their paths in the tree, for `numpy.load`."""
+    leaves, _ = jax.tree_util.tree_flatten_with_path(tree)
+    names = {jax.tree_util.keystr(path, simple=True, separator="."): leaf for path, leaf in leaves}
+    np.savez_compressed(path, **names)
 
 
 def save_params(folder: Path, params: Any) -> None:
-    """Saves parameters with orbax under `folder/params`."""
+    """Saves parameters with orbax under `folder/params`, in place of what is there."""
     with ocp.StandardCheckpointer() as checkpointer:
-        checkpointer.save(folder.resolve() / "params", params)
+        checkpointer.save(folder.resolve() / "params", params, force=True)
 
 
 def load_params(folder: Path, like: Any) -> Any:

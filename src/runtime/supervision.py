@@ -1,6 +1,9 @@
 """Threads that stop together, and runs that stop cleanly."""
 
+import faulthandler
+import math
 import signal
+import sys
 import threading
 import time
 import warnings
@@ -26,12 +29,17 @@ class Supervisor:
         self._failure: BaseException | None = None
         self._lock = threading.Lock()
 
-    def spawn(self, name: str, function: Callable[[], None]) -> None:
+    def spawn(self, name: str, function: Callable[[], None]) -> threading.Thread:
         """Starts a thread."""
         # Daemons, so that one stuck in foreign code cannot keep the process alive.
         thread = threading.Thread(target=self._guard, args=(function,), name=name, daemon=True)
         self._threads.append(thread)
         thread.start()
+        return thread
+
+    def forget(self, thread: threading.Thread) -> None:
+        """Does not wait for the thread at the end."""
+        self._threads.remove(thread)
 
     def _guard(self, function: Callable[[], None]) -> None:
         try:
@@ -77,6 +85,37 @@ class Supervisor:
             warnings.warn(stuck, RuntimeWarning, stacklevel=2)
         elif stuck and error is not None:
             error.add_note(stuck)
+
+
+def dump_stacks() -> None:
+    """Writes where every thread is to the terminal's stderr."""
+    faulthandler.dump_traceback(sys.__stderr__ or 2)
+
+
+class Watchdog:
+    """Ends the process with exit code 1, and shows where every thread is, unless it is fed in time.
+
+    For what no exception can end: a device, or another process, that does not answer.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._fed = -math.inf
+
+    def feed(self) -> None:
+        """Starts the time anew."""
+        now = time.monotonic()
+        if now - self._fed > min(1.0, self._seconds / 10):  # each time takes a new thread
+            self._fed = now
+            stderr = sys.__stderr__ or 2
+            faulthandler.dump_traceback_later(self._seconds, exit=True, file=stderr)
+
+    def __enter__(self) -> "Watchdog":
+        self.feed()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        faulthandler.cancel_dump_traceback_later()
 
 
 class StopRequest:

@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from expedition.runtime.actor import Actor, Episode, Unroll
-from expedition.runtime.channel import BoundedQueue
 from expedition.runtime.metrics import Row
+from expedition.runtime.pool import ActorPool
 from expedition.runtime.prefetch import Batch
 from expedition.runtime.timing import TimeSplit, shares
+from expedition.runtime.unroll import Episode
 
 
 class Window:
@@ -21,14 +21,19 @@ class Window:
     lasted), `learner_steps` (actions learnt from) and `updates` (gradient steps). Rows that only
     restart an episode count in none of them. Rates begin after the first update, and so leave
     out the compilation.
+
+    Args:
+      pool: whose actors are counted.
+      waiting: how many unrolls wait for the learner.
     """
 
-    def __init__(self, actors: Sequence[Actor], unrolls: BoundedQueue[Unroll]) -> None:
-        self._actors = actors
-        self._unrolls = unrolls
+    def __init__(self, pool: ActorPool, waiting: Callable[[], int]) -> None:
+        self._pool = pool
+        self._waiting = waiting
         self.updates = 0
         self.learner_steps = 0
-        self.time = TimeSplit("wait", "update", "publish", "log")
+        self.time = TimeSplit("wait", "update", "publish", "save", "log")
+        self._seconds_before = 0.0  # of the run that goes on
         self._start = time.perf_counter()
         self._first: tuple[float, int] | None = None  # time and env_steps at the first update
         self._last = (0.0, 0)  # and at the last
@@ -38,7 +43,7 @@ class Window:
         """Begins to measure rates and times anew."""
         self._since = time.perf_counter()
         self._counters = self.counters()
-        self._actor_times = [actor.time.seconds() for actor in self._actors]
+        self._actor_times = [actor.time.seconds() for actor in self._pool.actors]
         self._learner_time = self.time.seconds()
 
     def _reset(self) -> None:
@@ -51,8 +56,8 @@ class Window:
     def counters(self) -> dict[str, int]:
         """The four counters."""
         return {
-            "env_steps": sum(actor.env_steps for actor in self._actors),
-            "env_frames": sum(actor.env_frames for actor in self._actors),
+            "env_steps": sum(actor.env_steps for actor in self._pool.actors),
+            "env_frames": sum(actor.env_frames for actor in self._pool.actors),
             "learner_steps": self.learner_steps,
             "updates": self.updates,
         }
@@ -70,6 +75,24 @@ class Window:
             self._mark()
             self._first = now
         self._last = now
+
+    def get_state(self) -> dict[str, float]:
+        """What goes on in a run that is taken up again; the actors know their own counts."""
+        return {
+            "updates": self.updates,
+            "learner_steps": self.learner_steps,
+            "env_restarts": self._pool.restarts,
+            "wall_seconds": self._wall_seconds(),
+        }
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Counts on from there."""
+        self.updates, self.learner_steps = state["updates"], state["learner_steps"]
+        self._pool.restarts = state["env_restarts"]
+        self._seconds_before = state["wall_seconds"]
+
+    def _wall_seconds(self) -> float:
+        return self._seconds_before + time.perf_counter() - self._start
 
     def seconds(self) -> float:
         """Seconds since the last row, or since the first update."""
@@ -89,18 +112,20 @@ class Window:
             f"{name}_per_second": (counters[name] - self._counters[name]) / seconds
             for name in ("env_steps", "env_frames", "updates")
         }
-        actor_times = [actor.time.seconds() for actor in self._actors]
+        actor_times = [actor.time.seconds() for actor in self._pool.actors]
         actor_time = shares(actor_times, self._actor_times)
         learner_time = shares([self.time.seconds()], [self._learner_time])
         row = {
             **counters,
-            "wall_seconds": time.perf_counter() - self._start,
+            "window_updates": self.updates_since_log,
+            "wall_seconds": self._wall_seconds(),
             **rates,
             **_spread("return", [episode.total_reward for episode in self._episodes]),
             **_spread("episode_length", [episode.length for episode in self._episodes]),
             "episodes": len(self._episodes),
             **_spread("policy_lag", self._lags),
-            "queue_depth": len(self._unrolls),
+            "queue_depth": self._waiting(),
+            "env_restarts": self._pool.restarts,
             **{name: float(value) for name, value in self._metrics.items()},
             **{f"actor_time_{part}": share for part, share in actor_time.items()},
             **{f"learner_time_{part}": share for part, share in learner_time.items()},

@@ -76,10 +76,10 @@ def fail(name, function=None, good_calls=0):
     """A function that raises `Fault(name)`, after some calls that do as `function` does."""
     calls = itertools.count()
 
-    def raising(*arguments):
+    def raising(*arguments, **settings):
         if next(calls) >= good_calls:
             raise Fault(name)
-        return function(*arguments)
+        return function(*arguments, **settings)
 
     return raising
 

@@ -39,7 +39,7 @@ def test_every_error_is_zero_through_threads_queue_and_learner(discount, unroll_
         supervisor.spawn("actor", lambda: actor.run(unrolls, DEVICES[0]))
         supervisor.spawn("prefetch", lambda: prefetch(unrolls, batches, 2, DEVICES))
         for _ in range(max(3, 30 // unroll_length)):
-            assert is_zero(learner.update(batches.get(timeout=60).trajectory))
+            assert is_zero(learner.update(batches.get(timeout=60).trajectory)[0])
 
 
 @pytest.mark.parametrize("off_policy", [False, True])
@@ -48,7 +48,7 @@ def test_values_are_exact_whatever_the_importance_weights(off_policy):
     other = agent.init(jax.random.key(7)).params if off_policy else None
     learner = Learner(agent, jax.random.key(0), DEVICES)
     actor = make_actor(agent, ExactZero(NUM_ENVIRONMENTS, 0.9), other or learner.params(), 20)
-    metrics = learner.update(shard(actor.unroll().trajectory, DEVICES))
+    metrics, _ = learner.update(shard(actor.unroll().trajectory, DEVICES))
     assert abs(float(metrics["value_loss"])) < 1e-6
     assert (abs(float(metrics["behaviour_kl"])) > 0.01) == off_policy
 
@@ -70,9 +70,9 @@ def test_a_shift_of_any_field_by_a_step_shows(canned, field, shift):
     learner, trajectory = canned
     shifted = jax.tree.map(lambda x: np.roll(x, shift, axis=0), getattr(trajectory, field))
     shifted = trajectory._replace(**{field: shifted})
-    assert not is_zero(learner.update(shard(shifted, DEVICES)))
+    assert not is_zero(learner.update(shard(shifted, DEVICES))[0])
 
 
 def test_the_batch_that_is_shifted_is_exact(canned):
     learner, trajectory = canned
-    assert is_zero(learner.update(shard(trajectory, DEVICES)))
+    assert is_zero(learner.update(shard(trajectory, DEVICES))[0])

@@ -31,7 +31,7 @@ def updated(reduction, unrolls, num_devices):
     devices = jax.devices()[:num_devices]
     learner = Learner(make_agent(reduction), jax.random.key(0), devices)
     before = jax.device_get(learner.params())
-    metrics = learner.update(make_batch(unrolls, devices).trajectory)
+    metrics, _ = learner.update(make_batch(unrolls, devices).trajectory)
     return before, jax.device_get(learner.params()), jax.device_get(metrics)
 
 

@@ -18,8 +18,8 @@ from expedition.runtime.actor import jit_act
 from expedition.runtime.channel import BoundedQueue
 from expedition.runtime.learner import Learner
 from expedition.runtime.prefetch import prefetch
+from expedition.runtime.run import _actor_states
 from expedition.runtime.supervision import Supervisor
-from expedition.runtime.train import _actor_states
 from fakes import NUM_ENVIRONMENTS, FakeEnvironment, Fault, devices, fail, fake_agent
 
 UNROLL = 5

@@ -1,0 +1,130 @@
+"""Checkpoints of a run: written with orbax while the learner goes on, the newest sound one read."""
+
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import orbax.checkpoint as ocp
+
+
+@dataclass(frozen=True)
+class CheckpointConfig:
+    """When checkpoints are written, and which stay."""
+
+    checkpoint_updates: int = 1000
+    """Updates between two checkpoints; there is one more where a run ends or is stopped."""
+    keep_last: int = 2
+    """How many stay, the newest."""
+    keep_every: int | None = None
+    """Those of updates that are multiples of this stay for ever; none: only the newest."""
+
+    def __post_init__(self) -> None:
+        for name in ("checkpoint_updates", "keep_last", "keep_every"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ValueError(f"{name} is {value}; expected at least 1")
+
+
+class Saved(NamedTuple):
+    """All that a run depends on between two updates."""
+
+    learner: Any  # each device's state
+    before: Any  # the parameters of the update before, by which the next batch acts in fixed order
+    positions: Any  # of the actors, stacked
+    counters: Any  # plain numbers by name
+
+
+class Checkpoints:
+    """Those of one run, in a folder.
+
+    A checkpoint is written to a folder of another name, which is renamed when all is on disk: one
+    that a crash cut short is never seen.
+
+    Args:
+      folder: of the checkpoints; made if need be.
+      config: when, and which stay.
+    """
+
+    def __init__(self, folder: Path, config: CheckpointConfig | None = None) -> None:
+        self.config = config or CheckpointConfig()
+        options = ocp.CheckpointManagerOptions(
+            max_to_keep=self.config.keep_last, keep_period=self.config.keep_every
+        )
+        self._manager = ocp.CheckpointManager(folder.resolve(), options=options)
+
+    @property
+    def newest(self) -> int | None:
+        """The number of updates of the newest one, sound or not; None: there is none."""
+        return self._manager.latest_step()
+
+    def is_due(self, updates: int) -> bool:
+        """Whether there is to be one after so many updates."""
+        return updates % self.config.checkpoint_updates == 0
+
+    def save(self, updates: int, saved: Saved) -> None:
+        """Starts to write; waits for the one before, if that is not on disk yet.
+
+        Args:
+          updates: how many the run has made; does nothing if they are saved.
+          saved: arrays that nobody will change or donate.
+
+        Raises:
+          OSError: the one before could not be written.
+        """
+        if updates in self._manager.all_steps():
+            return
+        parts, counters = saved._replace(counters=()), saved.counters
+        self._manager.save(
+            updates,
+            args=ocp.args.Composite(
+                run=ocp.args.StandardSave(parts), counters=ocp.args.JsonSave(counters)
+            ),
+        )
+
+    def restore(self, like: Saved) -> Saved | None:
+        """The newest that can be read; None if there is none at all.
+
+        Args:
+          like: what it is like: arrays, or their shapes, types and shardings.
+
+        Raises:
+          ValueError: there are some, but none can be read; caused by what is wrong with the newest.
+        """
+        first: Exception | None = None
+        parts = like._replace(counters=())
+        for updates in sorted(self._manager.all_steps(), reverse=True):
+            try:
+                found = self._manager.restore(
+                    updates,
+                    args=ocp.args.Composite(
+                        run=ocp.args.StandardRestore(parts), counters=ocp.args.JsonRestore()
+                    ),
+                )
+            except Exception as error:  # whatever reading half a file may raise
+                first = first or error
+                warnings.warn(
+                    f"checkpoint {updates} cannot be read: {error}", RuntimeWarning, stacklevel=2
+                )
+                continue
+            return found["run"]._replace(counters=found["counters"])
+        if first is not None:
+            raise ValueError("no checkpoint can be read") from first
+        return None
+
+    def wait(self) -> None:
+        """Waits until what was begun is on disk."""
+        self._manager.wait_until_finished()
+
+    def close(self) -> None:
+        """Waits, and ends orbax's threads."""
+        self._manager.close()
+
+
+def shapes(tree: Any) -> Any:
+    """Shapes, types and shardings of arrays."""
+    return jax.tree.map(
+        lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=getattr(x, "sharding", None)),
+        tree,
+    )

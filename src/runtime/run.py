@@ -1,0 +1,223 @@
+"""Actors, queues, prefetch and learner wired together: one run, from one update to the next."""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from operator import itemgetter
+from typing import Any
+
+import jax
+import numpy as np
+
+from expedition.agents.agent import Agent
+from expedition.environments.interface import BatchedEnvironment
+from expedition.runtime.actor import Actor, jit_act
+from expedition.runtime.channel import BoundedQueue
+from expedition.runtime.checkpoint import Checkpoints, Saved
+from expedition.runtime.config import RuntimeConfig, select_devices
+from expedition.runtime.distributed import own_share, share
+from expedition.runtime.keys import named_key
+from expedition.runtime.learner import Learner
+from expedition.runtime.metrics import Row
+from expedition.runtime.parameters import ParameterServer, Versioned
+from expedition.runtime.pool import ActorPool, Rebuild
+from expedition.runtime.prefetch import Batch, prefetch, resize
+from expedition.runtime.schedule import FixedOrder, FreeRunning, Schedule
+from expedition.runtime.supervision import StopRequest, Supervisor, Watchdog
+from expedition.runtime.unroll import Position, abstract_trajectory, pack, unpack
+from expedition.runtime.window import Window
+
+
+class NonFiniteError(FloatingPointError):
+    """A metric of an update was not finite; `batch` is what the update learnt from."""
+
+    def __init__(self, message: str, batch: Any) -> None:
+        super().__init__(message)
+        self.batch = batch
+
+
+class Run:
+    """A run that may be saved between any two updates; its arguments are those of `train`."""
+
+    def __init__(
+        self,
+        agent: Agent,
+        environments: Sequence[BatchedEnvironment],
+        config: RuntimeConfig,
+        key: jax.Array,
+        rebuild: Rebuild | None,
+    ) -> None:
+        self._config, self._devices = config, select_devices(config)
+        self._batch_size = config.batch_size // jax.process_count()  # of this process
+        self._unrolls_per_batch = self._batch_size // config.environments_per_actor
+        self._is_stopped = False  # by a signal to any process
+        self.learner = Learner(agent, named_key(key, "learner"), self._devices.learners)
+        self._server = ParameterServer(Versioned(0, self._acting_params()))
+        self._like = abstract_trajectory(
+            agent,
+            self._server.latest().params,
+            environments[0].spec,
+            config.environments_per_actor,
+            config.unroll_length,
+        )
+        self._schedule = self._make_schedule()
+        self._batches: BoundedQueue[Batch] = BoundedQueue(config.prefetch)
+        act, states = jit_act(agent), _actor_states(agent, config, self._devices.actor)
+        first = jax.process_index() * config.actors  # actors are numbered through all processes
+
+        def make_actor(i: int, environment: BatchedEnvironment) -> Actor:
+            def parameters(unroll: int | None) -> Versioned:
+                if unroll is None:
+                    return self._server.latest()
+                return self._schedule.parameters(i, unroll)
+
+            key_i = named_key(key, "actor", first + i)
+            return Actor(act, self._like, states[i], environment, parameters, key_i, i)
+
+        self._pool = ActorPool(
+            make_actor,
+            environments,
+            max_restarts=config.max_env_restarts,
+            rebuild=rebuild,
+            timeout=config.env_timeout,
+        )
+        self._positions: list[Position] | None = None  # of the actors after what was learnt from
+        self._is_whole = True  # and not in an update, or after one that failed
+        self.window = Window(self._pool, lambda: len(self._schedule))
+
+    def saved(self) -> Saved:
+        """Where it is, between two updates: arrays that nobody will change."""
+        if self._positions is None:
+            self._positions = self._pool.positions(self._devices.actor)
+        return Saved(
+            learner=self.learner.get_state(),
+            before=jax.device_get(self._server.both()[0].params),
+            positions=share(pack(self._positions)),
+            counters=self.window.get_state(),
+        )
+
+    def go_on(self, saved: Saved) -> None:
+        """Continues from there, before its first update."""
+        self.learner.set_state(saved.learner)
+        self.window.set_state(saved.counters)
+        updates = self.window.updates
+        before = jax.device_put(saved.before, self._devices.actor)
+        self._server = ParameterServer(
+            Versioned(updates - 1, before), Versioned(updates, self._acting_params())
+        )
+        self._schedule = self._make_schedule()
+        assert self._positions is not None  # `saved` was asked what this looks like
+        self._positions = unpack(own_share(saved.positions), self._positions)
+        self._pool.go_on(self._positions)
+
+    def loop(
+        self, log: Callable[[Row], None], request: StopRequest, checkpoints: Checkpoints | None
+    ) -> None:
+        """Updates until the budget is spent, or until it is asked to stop; then saves."""
+        try:
+            self._work(log, request, checkpoints)
+        except BaseException as error:
+            # Several processes save together or not at all.
+            if checkpoints is not None and self._is_whole and jax.process_count() == 1:
+                _try(error, partial(self._save, checkpoints, wait=True))
+            raise
+        if checkpoints is not None:
+            self._save(checkpoints, wait=True)
+        if self.window.updates_since_log:
+            log(self.window.close())
+
+    def exit_state(self, request: StopRequest) -> str:
+        """How it ended."""
+        if request.reason is not None:
+            return f"stopped by {request.reason}"
+        return "stopped with another process" if self._is_stopped else "finished"
+
+    def _work(
+        self, log: Callable[[Row], None], request: StopRequest, checkpoints: Checkpoints | None
+    ) -> None:
+        config, window = self._config, self.window
+        learners = self._devices.learners
+        watchdog = Watchdog(config.stall_timeout)
+        with watchdog, Supervisor(self._schedule.close, self._batches.close) as supervisor:
+            self._pool.start(supervisor, self._schedule, self._devices.actor)
+            unrolls = self._schedule.unrolls()
+            join = partial(prefetch, unrolls, self._batches, self._unrolls_per_batch, learners)
+            supervisor.spawn("prefetch", join)
+            # In a thread, so that a fault elsewhere or a signal need not wait for it.
+            width = resize(self._like, config.batch_size // len(learners))
+            supervisor.spawn("compile", partial(self.learner.compile, width))
+
+            def goes_on() -> bool:
+                self._pool.watch()
+                # Of several processes none stops for itself: they do it together, after an update.
+                asked = jax.process_count() == 1 and request.reason is not None
+                return not (asked or self._is_stopped or supervisor.failed)
+
+            while not self.learner.compiled.wait(timeout=0.5) and goes_on():
+                pass
+            while window.updates < config.num_updates and goes_on():
+                try:
+                    batch = self._batches.get(timeout=0.5)
+                except TimeoutError:
+                    continue
+                self._learn(batch, stops=request.reason is not None)
+                watchdog.feed()
+                if checkpoints is not None and checkpoints.is_due(window.updates):
+                    self._save(checkpoints)
+                if window.seconds() >= config.log_seconds:
+                    log(window.close())
+                window.time.lap("log")
+
+    def _learn(self, batch: Batch, *, stops: bool) -> None:
+        """One update, published to the actors and noted."""
+        window, update = self.window, self.window.updates + 1
+        window.time.lap("wait")
+        self._is_whole = False
+        metrics, stopped = jax.device_get(self.learner.update(batch.trajectory, stops=stops))
+        bad = [name for name, value in metrics.items() if not np.isfinite(value)]
+        if bad:
+            raise NonFiniteError(
+                f"update {update}: {', '.join(bad)} not finite: {metrics}",
+                jax.device_get(batch.trajectory),
+            )
+        window.time.lap("update")
+        self._server.publish(update, self._acting_params())
+        window.time.lap("publish")
+        if self._positions is not None:
+            for actor, position in batch.positions.items():
+                self._positions[actor] = position
+        window.add(batch, metrics)
+        self._is_stopped = bool(stopped)
+        self._is_whole = True
+
+    def _save(self, checkpoints: Checkpoints, *, wait: bool = False) -> None:
+        checkpoints.save(self.window.updates, self.saved())
+        if wait:
+            checkpoints.wait()
+        self.window.time.lap("save")
+
+    def _acting_params(self) -> Any:
+        return jax.device_put(self.learner.params(), self._devices.actor)
+
+    def _make_schedule(self) -> Schedule:
+        if not self._config.deterministic:
+            return FreeRunning(self._server, self._config.queue_capacity)
+        batches = self._server.latest().version
+        return FixedOrder(self._server, self._config.actors, self._unrolls_per_batch, batches)
+
+
+def _try(error: BaseException, function: Callable[[], None]) -> None:
+    """Calls it; what that raises is added to the error that went before."""
+    try:
+        function()
+    except Exception as second:
+        error.add_note(f"saving then raised {second!r}")
+
+
+def _actor_states(agent: Agent, config: RuntimeConfig, device: jax.Device) -> list[Any]:
+    """Each actor's part of the initial states of all environments: agents are told apart by it."""
+    size, actors = config.environments_per_actor, config.actors * jax.process_count()
+    states = jax.device_get(agent.initial_actor_state(actors * size))
+    parts = jax.tree.map(lambda x: x.reshape(actors, size, *x.shape[1:]), states)
+    first = jax.process_index() * config.actors
+    own = range(first, first + config.actors)
+    return [jax.device_put(jax.tree.map(itemgetter(i), parts), device) for i in own]

@@ -1,0 +1,146 @@
+"""What an actor makes: a trajectory, what came with it, and where the actor is after it."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import dm_env
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from expedition.agents.agent import Agent, Trajectory
+from expedition.environments.interface import EnvironmentSpec
+
+
+class Episode(NamedTuple):
+    """A finished episode, as the environment counts it (rewards not clipped)."""
+
+    total_reward: float
+    length: int  # actions
+
+
+class Position(NamedTuple):
+    """All that an actor's next unroll depends on beside parameters; arrays, to be saved."""
+
+    environment: Any  # its state; () if it has none that can be saved
+    timestep: Any  # the last one
+    actor_state: Any
+    episodes: Any  # the counts of the unfinished ones
+    steps: Any  # [] times that it has acted
+    unrolls: Any  # []
+    env_steps: Any  # []
+
+
+def pack(positions: Sequence[Position]) -> np.ndarray:
+    """Positions as `[N]` bytes, so that no number's type is in the way."""
+    leaves = [np.ascontiguousarray(_data(x)) for x in jax.tree.leaves(positions)]
+    return np.concatenate([x.reshape(-1).view(np.uint8) for x in leaves])
+
+
+def unpack(data: np.ndarray, like: Sequence[Position]) -> list[Position]:
+    """Undoes `pack`, for positions of these shapes and types; arrays are numpy's, keys JAX's.
+
+    Raises:
+      ValueError: there are more or fewer bytes than such positions have.
+    """
+    sizes = [_data(x).nbytes for x in jax.tree.leaves(like)]
+    if sum(sizes) != len(data):
+        raise ValueError(f"{len(data)} bytes of positions were given; expected {sum(sizes)}")
+    parts = iter(np.split(data, np.cumsum(sizes)[:-1]))
+
+    def read(like: Any) -> Any:
+        expected = _data(like)
+        found = next(parts).view(expected.dtype).reshape(expected.shape)
+        if _is_key(like):
+            return jax.random.wrap_key_data(jnp.asarray(found), impl=jax.random.key_impl(like))
+        return found
+
+    return jax.tree.map(read, list(like))
+
+
+def _data(x: Any) -> np.ndarray:
+    return np.asarray(jax.random.key_data(x) if _is_key(x) else x)
+
+
+def _is_key(x: Any) -> bool:
+    return isinstance(x, jax.Array) and jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key)
+
+
+class Unroll(NamedTuple):
+    """What an actor sends to the learner."""
+
+    trajectory: Trajectory
+    version: int  # of the parameters that chose all of its actions
+    episodes: list[Episode]  # that ended in it
+    actor: int  # who made it
+    then: Position  # where its actor is after it
+
+
+def abstract_trajectory(
+    agent: Agent, params: Any, spec: EnvironmentSpec, num_environments: int, unroll_length: int
+) -> Trajectory:
+    """Shapes and types of an unroll (`jax.ShapeDtypeStruct`s), known before any is made."""
+    num, shape = num_environments, jax.ShapeDtypeStruct
+    observation = shape((num, *spec.observation.shape), spec.observation.dtype)
+    row = dm_env.TimeStep(
+        shape((num,), np.int8), shape((num,), np.float32), shape((num,), np.float32), observation
+    )
+    state = jax.eval_shape(lambda: agent.initial_actor_state(num))
+    action, extras, _ = jax.eval_shape(agent.act, params, state, row, jax.random.key(0))
+
+    def rows(count: int, tree: Any) -> Any:
+        return jax.tree.map(lambda x: shape((count, *x.shape), x.dtype), tree)
+
+    return Trajectory(
+        observation=rows(unroll_length + 1, row.observation),
+        step_type=rows(unroll_length + 1, row.step_type),
+        action=rows(unroll_length, action),
+        extras=rows(unroll_length, extras),
+        reward=rows(unroll_length, row.reward),
+        discount=rows(unroll_length, row.discount),
+        actor_state=state,
+    )
+
+
+def require_finite(trajectory: Trajectory) -> None:
+    """Checks what the environments said.
+
+    Raises:
+      FloatingPointError: a reward, discount or observation is not finite; names the first.
+    """
+    for name in ("reward", "discount", "observation"):
+        for leaf in jax.tree.leaves(getattr(trajectory, name)):
+            if np.issubdtype(leaf.dtype, np.floating) and not np.isfinite(leaf).all():
+                row, environment = np.argwhere(~np.isfinite(leaf))[0][:2]
+                raise FloatingPointError(
+                    f"the {name} of environment {environment} is not finite: "
+                    f"{leaf[row, environment]}, in row {row} of the unroll"
+                )
+
+
+class EpisodeCounter:
+    """Adds up rewards and lengths across unrolls."""
+
+    def __init__(self, num_environments: int) -> None:
+        self._total_reward = np.zeros(num_environments)
+        self._length = np.zeros(num_environments, np.int64)
+
+    def count(self, trajectory: Trajectory) -> list[Episode]:
+        """The episodes that ended in the unroll."""
+        episodes = []
+        rows = zip(trajectory.reward, trajectory.is_transition, ~trajectory.continues, strict=True)
+        for reward, is_transition, ended in rows:
+            self._total_reward += np.where(is_transition, reward, 0.0)
+            self._length += is_transition
+            for i in np.flatnonzero(ended):
+                episodes.append(Episode(float(self._total_reward[i]), int(self._length[i])))
+                self._total_reward[i], self._length[i] = 0.0, 0
+        return episodes
+
+    def get_state(self) -> tuple[np.ndarray, np.ndarray]:
+        """Rewards and lengths `[B]` of the episodes that go on."""
+        return self._total_reward.copy(), self._length.copy()
+
+    def set_state(self, state: tuple[np.ndarray, np.ndarray]) -> None:
+        """Goes on from there."""
+        self._total_reward, self._length = (np.array(x) for x in state)

@@ -1,0 +1,111 @@
+"""Several processes, over loopback, are one run."""
+
+import json
+import os
+import re
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+TESTS = Path(__file__).parent
+NOTICED = 30  # s until a process that has died is noticed; its heartbeat may be 10 s late
+
+
+def launch(out, processes, action=""):
+    """Starts the processes; returns them."""
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = free.getsockname()[1]
+    out.mkdir(exist_ok=True)
+    path = os.pathsep.join(map(str, (TESTS, TESTS.parent, *sys.path)))
+    environment = {k: v for k, v in os.environ.items() if k != "XLA_FLAGS"}
+    return [
+        subprocess.Popen(
+            [sys.executable, TESTS / "pod_worker.py", *map(str, (i, processes, port, out)), action],
+            env=environment | {"PYTHONPATH": path},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        for i in range(processes)
+    ]
+
+
+def results(out, processes, action=""):
+    """What the processes wrote; all must have ended well."""
+    started = launch(out, processes, action)
+    said = [process.communicate(timeout=200)[0] for process in started]
+    for process, text in zip(started, said, strict=True):
+        assert process.returncode == 0, text
+    return [json.loads((out / f"{processes}_{i}.json").read_text()) for i in range(processes)]
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory):
+    """One process with four devices."""
+    return results(tmp_path_factory.mktemp("alone"), 1)[0]
+
+
+def assert_same_learning(found, alone):
+    for row, expected in zip(found["curve"], alone["curve"][-len(found["curve"]) :], strict=True):
+        for name, value in expected.items():
+            if name.startswith(("return", "episode", "learner_steps")):
+                continue  # of the process's own actors
+            np.testing.assert_allclose(row[name], value, rtol=1e-3, atol=1e-5, err_msg=name)
+    np.testing.assert_allclose(found["params"], alone["params"], rtol=0, atol=1e-6)
+
+
+def test_two_processes_learn_what_one_learns_though_one_is_slow(alone, tmp_path):
+    one, other = results(tmp_path, 2, "slow")
+    assert one["params"] == other["params"]
+    assert len(one["curve"]) == 12
+    assert_same_learning(one, alone)
+
+
+def test_a_signal_to_one_stops_both_at_one_update_and_they_go_on_together(alone, tmp_path):
+    one, other = results(tmp_path, 2, "stop")
+    assert (one["exit"], other["exit"]) == ("stopped with another process", "stopped by SIGTERM")
+    last = [found["curve"][-1]["updates"] for found in (one, other)]
+    assert last[0] == last[1] < 12
+    assert (tmp_path / "checkpoints" / str(last[0])).exists()
+    one, other = results(tmp_path, 2, "resume")
+    assert one["curve"][0]["updates"] == last[0] + 1
+    assert one["params"] == other["params"]
+    assert_same_learning(one, alone)
+
+
+def test_a_dead_process_is_noticed_by_the_other(tmp_path):
+    one, other = launch(tmp_path, 2, "die")
+    other.communicate(timeout=200)
+    since = time.monotonic()
+    said, _ = one.communicate(timeout=200)
+    assert time.monotonic() - since < NOTICED
+    assert one.returncode != 0
+    assert re.search("heartbeat|unhealthy|died|crash|disconnect", said, re.IGNORECASE), said
+
+
+STALLED = """
+import time
+from expedition.runtime.supervision import Watchdog
+with Watchdog(0.5) as watchdog:
+    for _ in range(10):
+        time.sleep(0.1)
+        watchdog.feed()
+    print("was fed", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_a_stall_shows_all_stacks_and_ends_the_process():
+    start = time.monotonic()
+    found = subprocess.run([sys.executable, "-c", STALLED], capture_output=True, text=True)
+    assert time.monotonic() - start < 40
+    assert found.returncode == 1
+    assert found.stdout == "was fed\n"
+    assert "Timeout" in found.stderr
+    assert 'File "<string>", line 9' in found.stderr
