@@ -1,6 +1,7 @@
 """The settings of an IMPALA run, and where each environment starts from."""
 
 import dataclasses
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,7 +10,8 @@ from typing import Annotated, Literal
 import tyro
 
 from expedition.agents import ImpalaConfig
-from expedition.runtime import RuntimeConfig
+from expedition.runtime import CheckpointConfig, RuntimeConfig
+from expedition.runtime.distributed import DistributedConfig, Platform
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,10 @@ class Config:
     """Features of an LSTM core behind the torso; none: no recurrence."""
     agent: ImpalaConfig = field(default_factory=ImpalaConfig)
     runtime: RuntimeConfig = field(default_factory=RuntimeConfig)
+    checkpoints: CheckpointConfig = field(default_factory=CheckpointConfig)
+    distributed: DistributedConfig = field(default_factory=DistributedConfig)
+    platform: Platform | None = None
+    """Where to compute; refused where there is no such device. None: the best that JAX finds."""
     seed: int = 0
     """Names every random choice of the run."""
     evaluation_episodes: int = 20
@@ -38,6 +44,10 @@ class Config:
     """The run's folder under `out`; none: environment, seed and time."""
     out: Path = Path("runs")
     """Where runs are kept."""
+    resume: Path | None = None
+    """A run's folder: goes on from its newest sound checkpoint, with its settings."""
+    allow_changes: bool = False
+    """Whether a run that goes on may have other settings than it had."""
 
     def __post_init__(self) -> None:
         sizes = {"evaluation_episodes": self.evaluation_episodes}
@@ -49,6 +59,8 @@ class Config:
                 raise ValueError(f"{name} is {size}; expected at least 1")
         if not 0 <= self.seed < 2**32:
             raise ValueError(f"seed is {self.seed}; expected a number from 0 to 2**32 - 1")
+        if self.distributed.processes != 1 and self.name is None and self.resume is None:
+            raise ValueError("name is None; expected one that all processes of the run share")
         if self.name is not None and Path(self.name).name != self.name:
             raise ValueError(f"name is {self.name!r}; expected a folder's name, no path: see --out")
         if not self.hidden:
@@ -97,19 +109,64 @@ def preset(environment: str) -> Config:
     return dataclasses.replace(base, environment=environment)
 
 
+def read(folder: Path) -> Config:
+    """The settings of a run, as its folder has them.
+
+    Raises:
+      ValueError: the folder is no run's, or one of another version.
+    """
+    try:
+        fields = json.loads((folder / "config.json").read_text())
+        fields["runtime"]["learner_devices"] = tuple(fields["runtime"]["learner_devices"])
+        fields |= {
+            "agent": ImpalaConfig(**fields["agent"]),
+            "runtime": RuntimeConfig(**fields["runtime"]),
+            "checkpoints": CheckpointConfig(**fields["checkpoints"]),
+            "distributed": DistributedConfig(**fields["distributed"]),
+            "hidden": tuple(fields["hidden"]),
+            "out": Path(fields["out"]),
+            "resume": None,
+        }
+        return Config(**fields)
+    except (OSError, KeyError, TypeError) as error:
+        raise ValueError(f"{folder} holds no run's settings that can be read: {error!r}") from error
+
+
+def differences(before: Config, now: Config) -> list[str]:
+    """A line for each setting that is not as it was, of those that what is learnt depends on."""
+    free = {"checkpoints", "distributed", "platform", "name", "out", "resume", "allow_changes"}
+    lines = []
+    for one in dataclasses.fields(before):
+        old, new = (getattr(settings, one.name) for settings in (before, now))
+        parts = [(one.name, old, new)]
+        if dataclasses.is_dataclass(old):
+            names = [part.name for part in dataclasses.fields(old)]
+            parts = [(name, getattr(old, name), getattr(new, name)) for name in names]
+        if one.name not in free:
+            lines += [f"{name} was {a}, {b} is given" for name, a, b in parts if a != b]
+    return lines
+
+
 @dataclass(frozen=True)
-class _EnvironmentFlag:
+class _FirstFlags:
     environment: str = SWINGUP.environment
+    resume: Path | None = None
 
 
 def parse(arguments: Sequence[str], description: str | None = None) -> Config:
-    """Reads the command line; what it does not set comes from the environment's preset."""
+    """Reads the command line; what it does not set comes from the environment's preset, or from
+    the run that is to go on.
+
+    Raises:
+      ValueError: a setting is out of range, or there is no such run.
+    """
     chosen = [a for a in arguments if a not in ("-h", "--help")]
-    flag, _ = tyro.cli(_EnvironmentFlag, args=chosen, return_unknown_args=True)
+    first, _ = tyro.cli(_FirstFlags, args=chosen, return_unknown_args=True)
+    default = preset(first.environment) if first.resume is None else read(first.resume)
     return tyro.cli(
         Annotated[Config, tyro.conf.OmitArgPrefixes],
         args=arguments,
-        default=preset(flag.environment),
+        default=default,
         description=description,
         prog="python -m experiments.impala",
     )

@@ -1,13 +1,13 @@
 """Train IMPALA: `python -m experiments.impala --environment catch`.
 
-Every run leaves `runs/<name>/`: config.json, metrics.csv, TensorBoard events, summary.json,
-learning_curve.png and the final parameters.
+Every run leaves `runs/<name>/`: config.json, metrics.csv, TensorBoard events, checkpoints,
+summary.json, learning_curve.png and the final parameters. `--resume runs/<name>` goes on with it.
 """
 
-import json
+import dataclasses
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from datetime import datetime
 from pathlib import Path
@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import jax
 
 from expedition import environments
-from expedition.agents import Agent, ImpalaConfig, impala
+from expedition.agents import Agent, impala
 from expedition.environments import BatchedEnvironment, EnvironmentSpec
 from expedition.networks import (
     ActorCritic,
@@ -28,25 +28,35 @@ from expedition.networks import (
 )
 from expedition.runtime import (
     AXIS,
+    Checkpoints,
     Evaluation,
-    RuntimeConfig,
+    NonFiniteError,
     StopRequest,
     TrainResult,
+    distributed,
     evaluate,
     named_key,
     select_devices,
     stop_on_signals,
     train,
 )
+from expedition.runtime.distributed import is_main
 from expedition.runtime.metrics import CSVLogger, MetricsLogger, Row, TensorBoardLogger
 from expedition.runtime.progress import ProgressLine
-from expedition.runtime.record import create_run, load_params, provenance, save_params, write_json
+from expedition.runtime.record import (
+    create_run,
+    load_params,
+    provenance,
+    save_arrays,
+    save_params,
+    write_json,
+)
 
 if not __package__:  # run as a file, not with -m
     sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from experiments import plots
-from experiments.config import Config, parse
+from experiments.config import Config, differences, parse, read
 
 Name = str | int  # of a source of randomness
 
@@ -102,16 +112,7 @@ class Loaded(NamedTuple):
 
 def load(folder: str | Path) -> Loaded:
     """Reads a run's config and final parameters."""
-    fields = json.loads((Path(folder) / "config.json").read_text())
-    runtime = fields.pop("runtime")
-    runtime["learner_devices"] = tuple(runtime["learner_devices"])
-    fields |= {
-        "agent": ImpalaConfig(**fields["agent"]),
-        "runtime": RuntimeConfig(**runtime),
-        "hidden": tuple(fields["hidden"]),
-        "out": Path(fields["out"]),
-    }
-    config = Config(**fields)
+    config = read(Path(folder))
     agent = make_agent(config, make_environment(config, 1, "spec").spec)
     like = jax.eval_shape(agent.init, jax.random.key(0)).params
     return Loaded(config, agent, load_params(Path(folder), like))
@@ -130,26 +131,49 @@ def prepare(config: Config) -> Job:
     """Makes all that a run needs; what is wrong with the config shows here.
 
     Raises:
-      ValueError: the environment is unknown, or a setting does not fit it or this machine.
+      ValueError: the environment is unknown, a setting does not fit it or this machine, or is not
+        that of the run that is to go on.
       ModuleNotFoundError: an optional library is missing.
       FileExistsError: there is a run of that name.
     """
     plots.require()
-    actors = [
-        make_environment(config, config.runtime.environments_per_actor, "actor", i)
-        for i in range(config.runtime.actors)
-    ]
+    if config.resume is not None:
+        _check_changes(config, config.resume)
+    actors = [make_actor_environment(config, i) for i in range(config.runtime.actors)]
     agent = make_agent(config, actors[0].spec)
     devices = select_devices(config.runtime)
-    folder = create_run(config.out / (config.name or _default_name(config)))
+    if config.resume is not None:
+        folder = config.resume.resolve()
+        if is_main():
+            write_json(folder / "config.json", dataclasses.replace(config, resume=None))
+    else:
+        folder = config.out / (config.name or _default_name(config))
+        if is_main():
+            create_run(folder, config)
     print(f"actors on {devices.actor}, learner on {', '.join(map(str, devices.learners))}")
     return Job(config, actors, agent, folder)
 
 
+def make_actor_environment(config: Config, actor: int, *names: Name) -> BatchedEnvironment:
+    """One actor's batch of environments, another one in each process."""
+    number = jax.process_index() * config.runtime.actors + actor
+    return make_environment(config, config.runtime.environments_per_actor, "actor", number, *names)
+
+
+def _check_changes(config: Config, folder: Path) -> None:
+    changes = differences(read(folder), config)
+    if changes and not config.allow_changes:
+        raise ValueError(
+            f"{folder} goes on with other settings: {'; '.join(changes)}; leave them out, or give "
+            "--allow-changes"
+        )
+    for change in changes:
+        print(change)
+
+
 def run(job: Job) -> dict[str, Any]:
     """Trains, evaluates and records; returns the summary."""
-    config, folder = job.config, job.folder
-    write_json(folder / "config.json", config)
+    folder = job.folder
     start = time.perf_counter()
     summary: dict[str, Any] = {"exit_state": "failed", **provenance()}
     with stop_on_signals() as request:
@@ -157,18 +181,23 @@ def run(job: Job) -> dict[str, Any]:
             summary |= _train_and_evaluate(job, request)
         except BaseException as error:
             summary["exit_state"] = f"failed: {type(error).__name__}: {error}"
+            if isinstance(error, NonFiniteError) and is_main():
+                save_arrays(folder / "nonfinite_batch.npz", error.batch)
             raise
         finally:
             summary["wall_seconds"] = time.perf_counter() - start
-            write_json(folder / "summary.json", summary)
-        plots.learning_curve(folder)
+            if is_main():
+                write_json(folder / "summary.json", summary)
+        if is_main():
+            plots.learning_curve(folder)
     return summary
 
 
 def _train_and_evaluate(job: Job, request: StopRequest) -> dict[str, Any]:
     """Trains, saves the parameters, evaluates; what the summary says of it."""
     result = _train(job, request)
-    save_params(job.folder, result.params)
+    if is_main():
+        save_params(job.folder, result.params)
     summary = {
         "exit_state": result.exit_state,
         **result.counters,
@@ -187,19 +216,34 @@ def _train_and_evaluate(job: Job, request: StopRequest) -> dict[str, Any]:
 
 def _train(job: Job, request: StopRequest) -> TrainResult:
     """Trains with every logger attached; they are closed however it ends."""
+    config = job.config
     with ExitStack() as stack:
-        progress = stack.enter_context(ProgressLine(job.config.runtime.num_updates))
-        loggers: list[MetricsLogger] = []
-        for make_logger in (lambda: CSVLogger(job.folder), lambda: TensorBoardLogger(job.folder)):
-            loggers.append(make_logger())
-            stack.callback(loggers[-1].close)
+        writes: list[Callable[[Row], None]] = []
+        if is_main():
+            loggers: list[MetricsLogger] = [CSVLogger(job.folder), TensorBoardLogger(job.folder)]
+            for logger in loggers:
+                stack.callback(logger.close)
+            progress = stack.enter_context(ProgressLine(config.runtime.num_updates))
+            writes = [logger.write for logger in (*loggers, progress)]
+        checkpoints = Checkpoints(job.folder / "checkpoints", config.checkpoints)
+        stack.callback(checkpoints.close)
+        if checkpoints.newest is not None:
+            print(f"going on from update {checkpoints.newest}")
 
         def log(row: Row) -> None:
-            for logger in (*loggers, progress):
-                logger.write(row)
+            for write in writes:
+                write(row)
 
-        key = named_key(jax.random.key(job.config.seed), "train")
-        return train(job.agent, job.actors, job.config.runtime, key=key, log=log, request=request)
+        return train(
+            job.agent,
+            job.actors,
+            config.runtime,
+            key=named_key(jax.random.key(config.seed), "train"),
+            log=log,
+            request=request,
+            checkpoints=checkpoints,
+            rebuild=lambda actor, n: make_actor_environment(config, actor, "restart", n),
+        )
 
 
 def _default_name(config: Config) -> str:
@@ -210,11 +254,15 @@ def _default_name(config: Config) -> str:
 def main(arguments: Sequence[str] | None = None) -> None:
     """The command line: exit code 2 and one line for bad input, 1 for a run that failed."""
     try:
-        job = prepare(parse(sys.argv[1:] if arguments is None else arguments, __doc__))
+        config = parse(sys.argv[1:] if arguments is None else arguments, __doc__)
+        distributed.start(config.distributed, config.platform)
+        job = prepare(config)
     except (ValueError, ModuleNotFoundError, FileExistsError) as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
     summary = run(job)
+    if not is_main():
+        return
     plots.print_curve(job.folder)
     if "evaluation" in summary:
         result = summary["evaluation"]

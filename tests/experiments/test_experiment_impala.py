@@ -16,7 +16,8 @@ import pytest
 from tensorboardX.proto.event_pb2 import Event
 
 from expedition.agents import ImpalaConfig
-from expedition.runtime import RuntimeConfig
+from expedition.runtime import CheckpointConfig, RuntimeConfig
+from expedition.runtime.distributed import DistributedConfig
 from experiments import config, impala, plots
 
 ROOT = Path(__file__).parents[2]
@@ -89,7 +90,7 @@ def test_the_parameters_load_and_evaluate_as_the_run_did(finished):
 
 def test_an_existing_run_is_not_overwritten(finished):
     before = (finished / "metrics.csv").read_bytes()
-    with pytest.raises(FileExistsError, match="exists already; choose another name"):
+    with pytest.raises(FileExistsError, match="exists already; choose another --name"):
         impala.prepare(config.parse([*TINY, "--out", str(finished.parent), "--name", "tiny"]))
     assert (finished / "metrics.csv").read_bytes() == before
 
@@ -112,9 +113,9 @@ def test_help_names_every_setting_with_its_meaning(command):
     )
     assert result.returncode == 0, result.stderr
     text = " ".join(result.stdout.replace("│", " ").split())
-    settings = [*fields(config.Config), *fields(ImpalaConfig), *fields(RuntimeConfig)]
-    for setting in settings:
-        if setting.name not in ("agent", "runtime"):
+    parts = (ImpalaConfig, RuntimeConfig, CheckpointConfig, DistributedConfig)
+    for setting in (field for part in (config.Config, *parts) for field in fields(part)):
+        if setting.name not in ("agent", "runtime", "checkpoints", "distributed"):
             assert f"--{setting.name.strip('_').replace('_', '-')}" in text
     assert "Truncation of the importance weights" in text
     assert "Threads" in text or "threads" in text

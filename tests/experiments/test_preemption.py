@@ -1,0 +1,14 @@
+"""A run that is killed again and again ends like one that never was."""
+
+import pytest
+
+pytest.importorskip("matplotlib")
+
+from benchmarks.preemption import Settings, survive
+
+
+@pytest.mark.timeout(600)
+def test_nothing_is_lost_by_kills_at_random_moments(tmp_path):
+    found = survive(Settings(kills=4, longest=12.0, total_steps=100_000), tmp_path)
+    assert found.is_equal, "\n".join(found.lines)
+    assert found.updates == sorted(found.updates)

@@ -1,0 +1,116 @@
+"""`--resume`: a run goes on, with its settings, rows and parameters."""
+
+import csv
+import json
+import os
+import signal
+
+import numpy as np
+import pytest
+
+pytest.importorskip("matplotlib")
+
+import jax
+
+from experiments import config, impala
+
+WHOLE = [
+    *("--environment", "catch", "--hidden", "8", "--deterministic", "--log-seconds", "1e-9"),
+    *("--total-steps", "12000", "--evaluation-episodes", "4"),
+]  # 19 updates
+
+
+def run(*arguments):
+    job = impala.prepare(config.parse(arguments))
+    return job, impala.run(job)
+
+
+def rows(folder):
+    return list(csv.DictReader((folder / "metrics.csv").read_text().splitlines()))
+
+
+@pytest.fixture
+def stopped(tmp_path, monkeypatch):
+    """A run's folder, which a signal stopped at update 7."""
+    write = impala.CSVLogger.write
+
+    def stop(self, row):
+        write(self, row)
+        if row["updates"] == 7:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(impala.CSVLogger, "write", stop)
+    job, summary = run(*WHOLE, "--out", str(tmp_path), "--name", "broken")
+    assert summary["exit_state"] == "stopped by SIGTERM"
+    monkeypatch.setattr(impala.CSVLogger, "write", write)
+    return job.folder
+
+
+def test_a_resumed_run_ends_like_an_unbroken_one(stopped, tmp_path):
+    with (stopped / "metrics.csv").open("a") as file:
+        file.write("half a li")  # of an update that was not saved
+    job, summary = run("--resume", str(stopped))
+    assert summary["exit_state"] == "finished"
+    assert job.folder == stopped.resolve()
+    unbroken, _ = run(*WHOLE, "--out", str(tmp_path), "--name", "whole")
+    one, other = (impala.load(folder).params for folder in (stopped, unbroken.folder))
+    jax.tree.map(np.testing.assert_array_equal, one, other)
+    for found, expected in zip(rows(stopped), rows(unbroken.folder), strict=True):
+        assert found["updates"] == expected["updates"]
+        assert found["value_loss"] == expected["value_loss"]
+        assert found["learner_steps"] == expected["learner_steps"]
+    seconds = [float(row["wall_seconds"]) for row in rows(stopped)]
+    assert seconds == sorted(seconds)
+
+
+def test_other_settings_are_shown_and_refused_unless_allowed(stopped, capsys):
+    change = ("--resume", str(stopped), "--learning-rate", "0.1", "--seed", "3")
+    with pytest.raises(ValueError, match=r"learning_rate was 0\.005, 0\.1 is given; seed was 0"):
+        impala.prepare(config.parse(change))
+    assert config.read(stopped).agent.learning_rate == 0.005
+    _, summary = run(*change, "--allow-changes")
+    assert summary["updates"] == 19
+    assert "learning_rate was 0.005, 0.1 is given" in capsys.readouterr().out
+    assert json.loads((stopped / "config.json").read_text())["agent"]["learning_rate"] == 0.1
+
+
+def test_where_a_run_writes_may_change(stopped):
+    settings = config.parse(["--resume", str(stopped), "--checkpoint-updates", "5"])
+    assert config.differences(config.read(stopped), settings) == []
+    assert settings.environment == "catch"
+
+
+def test_there_must_be_a_run(tmp_path):
+    with pytest.raises(ValueError, match="holds no run's settings"):
+        config.parse(["--resume", str(tmp_path)])
+
+
+def test_an_unknown_platform_is_not_passed_over(capsys):
+    with pytest.raises(SystemExit) as exit_:
+        impala.main([*WHOLE, "--platform", "tpu"])
+    assert exit_.value.code == 2
+    assert "platform tpu was given; JAX finds cpu devices only" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--processes", "2"], "2 processes were given, with process None"),
+        (["--processes", "0"], "name is None; expected one that all processes of the run share"),
+        (["--processes", "-1"], "processes is -1"),
+        (["--process", "3"], "process is 3; expected a number from 0 to 0"),
+    ],
+)
+def test_processes_that_do_not_fit_are_refused(arguments, message, capsys):
+    with pytest.raises(SystemExit):
+        impala.main([*WHOLE, *arguments])
+    assert message in " ".join(capsys.readouterr().err.replace("│", " ").split())
+
+
+def test_a_loss_that_is_not_finite_leaves_its_batch(tmp_path):
+    with pytest.raises(FloatingPointError, match="not finite"):
+        run(*WHOLE, "--out", str(tmp_path), "--name", "bad", "--learning-rate", "1e30")
+    saved = np.load(tmp_path / "bad" / "nonfinite_batch.npz")
+    assert saved["reward"].shape == (1, 20, 32)
+    summary = json.loads((tmp_path / "bad" / "summary.json").read_text())
+    assert summary["exit_state"].startswith("failed: NonFiniteError: update")
