@@ -1,0 +1,122 @@
+"""Kills a run at random moments, goes on with it each time, and compares its end with an unbroken
+run's: `python -m benchmarks.preemption --kills 30`.
+
+Half of the kills are a SIGTERM, half a SIGKILL. Moments are drawn from the whole life of a process:
+import, compilation, training, saving, evaluation.
+"""
+
+import random
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import tyro
+
+RUN = [
+    *("--environment", "catch", "--hidden", "8", "--deterministic", "--checkpoint-updates", "10"),
+    *("--log-seconds", "0.1", "--evaluation-episodes", "4"),
+]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Settings of the test."""
+
+    kills: int = 30
+    """How often the run is killed."""
+    longest: float = 15.0
+    """Seconds that a process lives at most before it is killed."""
+    total_steps: int = 1_000_000
+    """Rows to learn from."""
+    seed: int = 0
+    """Names the moments."""
+
+
+def main(settings: Settings) -> None:
+    """Prints what it found; exits with 1 if anything was lost."""
+    with tempfile.TemporaryDirectory() as folder:
+        found = survive(settings, Path(folder))
+    for line in found.lines:
+        print(line)
+    sys.exit(0 if found.is_equal else 1)
+
+
+@dataclass(frozen=True)
+class Found:
+    """What came of it."""
+
+    is_equal: bool  # to the unbroken run, bit for bit
+    updates: list[int]  # saved after each kill
+    lines: list[str]
+
+
+def survive(settings: Settings, out: Path) -> Found:
+    """Kills a run and goes on with it until it has ended; compares it with an unbroken one."""
+    rng = random.Random(settings.seed)
+    folder, updates, ends, lines = out / "broken", [], [], []
+    for kill in range(settings.kills):
+        number = rng.choice([signal.SIGTERM, signal.SIGKILL])
+        after = rng.uniform(0, settings.longest)
+        process = start(settings, out, folder.name)
+        try:
+            process.wait(timeout=after)
+        except subprocess.TimeoutExpired:
+            process.send_signal(number)
+            sent = time.monotonic()
+            process.wait(timeout=60)
+            if number is signal.SIGTERM:
+                ends.append(time.monotonic() - sent)
+        updates.append(newest(folder))
+        lines.append(
+            f"kill {kill + 1}: {number.name} after {after:.1f} s, exit code {process.returncode}, "
+            f"saved {updates[-1]} updates"
+        )
+        if updates[-1] < max(updates):
+            lines.append("updates were lost")
+            return Found(False, updates, lines)
+    for name in (folder.name, "whole"):
+        if start(settings, out, name).wait() != 0:
+            said = (out / f"{name}.log").read_text()
+            return Found(False, updates, [*lines, f"{name} did not end well: {said}"])
+    is_equal = equal(folder, out / "whole")
+    if ends:
+        median, most = statistics.median(ends), max(ends)
+        lines.append(f"processes end {median:.1f} s after SIGTERM (median), {most:.1f} s at most")
+    lines.append(f"the end is {'bit for bit' if is_equal else 'NOT'} that of an unbroken run")
+    return Found(is_equal, updates, lines)
+
+
+def start(settings: Settings, out: Path, name: str) -> subprocess.Popen[bytes]:
+    """The command of the run, or that to go on with it."""
+    how = ["--resume", str(out / name)]
+    if not (out / name).exists():
+        how = [*RUN, "--total-steps", str(settings.total_steps), "--out", str(out), "--name", name]
+    command = [sys.executable, "-m", "experiments.impala", *how]
+    with (out / f"{name}.log").open("w") as log:
+        return subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
+
+
+def newest(folder: Path) -> int:
+    """Updates of the newest whole checkpoint; 0: there is none."""
+    names = [path.name for path in (folder / "checkpoints").glob("*")]
+    return max((int(name) for name in names if name.isdigit()), default=0)
+
+
+def equal(one: Path, other: Path) -> bool:
+    """Whether two runs' final parameters are equal."""
+    import jax
+
+    from experiments.impala import load
+
+    leaves = (jax.tree.leaves(load(folder).params) for folder in (one, other))
+    return all(np.array_equal(a, b) for a, b in zip(*leaves, strict=True))
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Settings, description=__doc__))

@@ -1,0 +1,23 @@
+#!/usr/bin/env bash
+# One process a GPU node, requeued after preemption: sbatch experiments/launch/slurm.sh
+#SBATCH --job-name=expedition
+#SBATCH --nodes=4
+#SBATCH --ntasks-per-node=1
+#SBATCH --gpus-per-node=8
+#SBATCH --cpus-per-task=32
+#SBATCH --time=24:00:00
+#SBATCH --requeue
+#SBATCH --open-mode=append
+# SIGTERM comes 60 s before the end: the run saves, and goes on when the job is requeued.
+#SBATCH --signal=TERM@60
+set -euo pipefail
+
+NAME=${NAME:-pong}
+RUN=runs/$NAME  # on a file system that all nodes share
+if [ -e "$RUN/config.json" ]; then
+    HOW=(--resume "$RUN")
+else
+    HOW=(--name "$NAME" --environment atari:pong --batch-size 1024 --learner-devices 0 1 2 3 4 5 6 7)
+fi
+# Processes, their numbers and the coordinator are read from SLURM.
+srun .venv/bin/python -m experiments.impala "${HOW[@]}" --processes 0 --platform gpu
