@@ -48,6 +48,8 @@ class Config:
     """A run's folder: goes on from its newest sound checkpoint, with its settings."""
     allow_changes: bool = False
     """Whether a run that goes on may have other settings than it had."""
+    exit_code_when_stopped: int = 0
+    """Of a run that a signal stopped; a scheduler that is to start it again may need another."""
 
     def __post_init__(self) -> None:
         sizes = {"evaluation_episodes": self.evaluation_episodes}
@@ -134,7 +136,16 @@ def read(folder: Path) -> Config:
 
 def differences(before: Config, now: Config) -> list[str]:
     """A line for each setting that is not as it was, of those that what is learnt depends on."""
-    free = {"checkpoints", "distributed", "platform", "name", "out", "resume", "allow_changes"}
+    free = {
+        "checkpoints",
+        "distributed",
+        "platform",
+        "name",
+        "out",
+        "resume",
+        "allow_changes",
+        "exit_code_when_stopped",
+    }
     lines = []
     for one in dataclasses.fields(before):
         old, new = (getattr(settings, one.name) for settings in (before, now))

@@ -33,14 +33,13 @@ from expedition.runtime import (
     NonFiniteError,
     StopRequest,
     TrainResult,
-    distributed,
     evaluate,
     named_key,
     select_devices,
     stop_on_signals,
     train,
 )
-from expedition.runtime.distributed import is_main
+from expedition.runtime.distributed import all_agree, is_main, joined
 from expedition.runtime.metrics import CSVLogger, MetricsLogger, Row, TensorBoardLogger
 from expedition.runtime.progress import ProgressLine
 from expedition.runtime.record import (
@@ -125,6 +124,7 @@ class Job(NamedTuple):
     actors: list[BatchedEnvironment]
     agent: Agent
     folder: Path
+    checkpoints: Checkpoints
 
 
 def prepare(config: Config) -> Job:
@@ -139,19 +139,28 @@ def prepare(config: Config) -> Job:
     plots.require()
     if config.resume is not None:
         _check_changes(config, config.resume)
-    actors = [make_actor_environment(config, i) for i in range(config.runtime.actors)]
-    agent = make_agent(config, actors[0].spec)
     devices = select_devices(config.runtime)
+    names: list[Name] = []
+    if config.resume is not None:
+        checkpoints = Checkpoints(config.resume.resolve() / "checkpoints", config.checkpoints)
+        if checkpoints.newest is not None:
+            names = ["from", checkpoints.newest]  # no episode begins as one did before
+        print(f"going on from update {checkpoints.newest or 0}")
+    actors = [make_actor_environment(config, i, *names) for i in range(config.runtime.actors)]
+    agent = make_agent(config, actors[0].spec)
     if config.resume is not None:
         folder = config.resume.resolve()
         if is_main():
-            write_json(folder / "config.json", dataclasses.replace(config, resume=None))
+            kept = dataclasses.replace(config, resume=None, allow_changes=False)
+            write_json(folder / "config.json", kept)
     else:
         folder = config.out / (config.name or _default_name(config))
         if is_main():
             create_run(folder, config)
+        all_agree(True)  # that there is a folder
+        checkpoints = Checkpoints(folder / "checkpoints", config.checkpoints)
     print(f"actors on {devices.actor}, learner on {', '.join(map(str, devices.learners))}")
-    return Job(config, actors, agent, folder)
+    return Job(config, actors, agent, folder, checkpoints)
 
 
 def make_actor_environment(config: Config, actor: int, *names: Name) -> BatchedEnvironment:
@@ -181,14 +190,15 @@ def run(job: Job) -> dict[str, Any]:
             summary |= _train_and_evaluate(job, request)
         except BaseException as error:
             summary["exit_state"] = f"failed: {type(error).__name__}: {error}"
-            if isinstance(error, NonFiniteError) and is_main():
-                save_arrays(folder / "nonfinite_batch.npz", error.batch)
+            if isinstance(error, NonFiniteError):  # each process has a part of the batch
+                number = f"_{jax.process_index()}" if jax.process_count() > 1 else ""
+                save_arrays(folder / f"nonfinite_batch{number}.npz", error.batch)
             raise
         finally:
             summary["wall_seconds"] = time.perf_counter() - start
             if is_main():
                 write_json(folder / "summary.json", summary)
-        if is_main():
+        if is_main() and (folder / "metrics.csv").exists():
             plots.learning_curve(folder)
     return summary
 
@@ -196,8 +206,7 @@ def run(job: Job) -> dict[str, Any]:
 def _train_and_evaluate(job: Job, request: StopRequest) -> dict[str, Any]:
     """Trains, saves the parameters, evaluates; what the summary says of it."""
     result = _train(job, request)
-    if is_main():
-        save_params(job.folder, result.params)
+    save_params(job.folder, result.params)
     summary = {
         "exit_state": result.exit_state,
         **result.counters,
@@ -225,10 +234,7 @@ def _train(job: Job, request: StopRequest) -> TrainResult:
                 stack.callback(logger.close)
             progress = stack.enter_context(ProgressLine(config.runtime.num_updates))
             writes = [logger.write for logger in (*loggers, progress)]
-        checkpoints = Checkpoints(job.folder / "checkpoints", config.checkpoints)
-        stack.callback(checkpoints.close)
-        if checkpoints.newest is not None:
-            print(f"going on from update {checkpoints.newest}")
+        stack.callback(job.checkpoints.close)
 
         def log(row: Row) -> None:
             for write in writes:
@@ -241,7 +247,7 @@ def _train(job: Job, request: StopRequest) -> TrainResult:
             key=named_key(jax.random.key(config.seed), "train"),
             log=log,
             request=request,
-            checkpoints=checkpoints,
+            checkpoints=job.checkpoints,
             rebuild=lambda actor, n: make_actor_environment(config, actor, "restart", n),
         )
 
@@ -253,17 +259,25 @@ def _default_name(config: Config) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """The command line: exit code 2 and one line for bad input, 1 for a run that failed."""
-    try:
-        config = parse(sys.argv[1:] if arguments is None else arguments, __doc__)
-        distributed.start(config.distributed, config.platform)
-        job = prepare(config)
-    except (ValueError, ModuleNotFoundError, FileExistsError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
-    summary = run(job)
-    if not is_main():
-        return
-    plots.print_curve(job.folder)
+    with ExitStack() as stack:
+        try:
+            config = parse(sys.argv[1:] if arguments is None else arguments, __doc__)
+            stack.enter_context(joined(config.distributed, config.platform))
+            job = prepare(config)
+        except (ValueError, ModuleNotFoundError, FileExistsError) as error:
+            print(f"error: {error}", file=sys.stderr)
+            sys.exit(2)
+        summary = run(job)
+        if is_main():
+            _tell(job, summary)
+    if summary["exit_state"] != "finished":
+        sys.exit(config.exit_code_when_stopped)
+
+
+def _tell(job: Job, summary: dict[str, Any]) -> None:
+    """Says in the terminal what came of it."""
+    if (job.folder / "metrics.csv").exists():
+        plots.print_curve(job.folder)
     if "evaluation" in summary:
         result = summary["evaluation"]
         print(

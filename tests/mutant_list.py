@@ -451,8 +451,8 @@ MUTANTS = [
     Mutant(
         "a resumed actor draws its actions anew",
         "runtime/actor.py",
-        "self._steps, self._unrolls = int(position.steps), int(position.unrolls)",
-        "self._unrolls = int(position.unrolls)",
+        "self._steps, self._unrolls, self.env_steps = counts.tolist()",
+        "_, self._unrolls, self.env_steps = counts.tolist()",
         (TWO_PARTS,),
     ),
     Mutant(

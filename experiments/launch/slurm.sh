@@ -8,7 +8,7 @@
 #SBATCH --time=24:00:00
 #SBATCH --requeue
 #SBATCH --open-mode=append
-# SIGTERM comes 60 s before the end: the run saves, and goes on when the job is requeued.
+# SIGTERM comes 60 s before the end: the run saves and ends with 75, and the job queues again.
 #SBATCH --signal=TERM@60
 set -euo pipefail
 
@@ -20,4 +20,7 @@ else
     HOW=(--name "$NAME" --environment atari:pong --batch-size 1024 --learner-devices 0 1 2 3 4 5 6 7)
 fi
 # Processes, their numbers and the coordinator are read from SLURM.
-srun .venv/bin/python -m experiments.impala "${HOW[@]}" --processes 0 --platform gpu
+srun .venv/bin/python -m experiments.impala "${HOW[@]}" --processes 0 --platform gpu \
+    --exit-code-when-stopped 75 && CODE=0 || CODE=$?
+[ "$CODE" -eq 75 ] && scontrol requeue "$SLURM_JOB_ID"
+exit "$CODE"

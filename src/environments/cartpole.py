@@ -111,7 +111,7 @@ class CartpoleBatch:
     def set_state(self, state: tuple[Any, ...]) -> None:
         """Goes on from there."""
         self._state, self._frames, self._ended = (np.array(x) for x in state[:3])
-        self._seed, self._calls = state[3:]
+        self._seed, self._calls = np.array(state[3]), np.int64(state[4])
 
     def close(self) -> None:
         """Nothing is held beyond this object."""

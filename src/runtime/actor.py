@@ -14,7 +14,14 @@ from expedition.environments.interface import BatchedEnvironment, Restorable
 from expedition.runtime.channel import BoundedQueue, QueueClosed
 from expedition.runtime.parameters import Versioned
 from expedition.runtime.timing import TimeSplit
-from expedition.runtime.unroll import EpisodeCounter, Position, Unroll, require_finite
+from expedition.runtime.unroll import (
+    EpisodeCounter,
+    Position,
+    Unroll,
+    packed_counts,
+    require_finite,
+    unpack,
+)
 
 T = TypeVar("T")
 
@@ -67,7 +74,9 @@ class Actor:
         self._timestep: Any = None  # the last one; None before the first
         self._stopped: Callable[[], bool] = lambda: False
         self._handing_over = threading.Lock()
-        self._last: Position | None = None
+        self.first: Position | None = None  # where it has begun; None before
+        self._packed: np.ndarray | None = None  # where it is to begin
+        self._handed_over = np.zeros(3, np.int64)  # counts after its last unroll
         self._steps = 0
         self._unrolls = 0
         self._episodes = EpisodeCounter(environment.num_environments)
@@ -125,34 +134,24 @@ class Actor:
         self._unrolls += 1
         self.env_steps += int(np.sum(trajectory.is_transition))
         episodes = self._episodes.count(trajectory)
-        self._last = self.position()
+        position = self._position()
+        self._handed_over = position.counts
         self.time.lap("record")
-        return Unroll(trajectory, version, episodes, self._index, self._last)
+        return Unroll(trajectory, version, episodes, self._index, position)
 
-    def position(self) -> Position:
-        """Where it is, between two unrolls."""
-        self._reset()
-        environment = self.environment
-        return Position(
-            environment.get_state() if isinstance(environment, Restorable) else (),
-            self._timestep,
-            self._actor_state,
-            self._episodes.get_state(),
-            np.int64(self._steps),
-            np.int64(self._unrolls),
-            np.int64(self.env_steps),
-        )
-
-    def go_on(self, position: Position) -> None:
-        """Continues from there, before its first unroll.
+    def go_on(self, packed: np.ndarray) -> None:
+        """Will begin at a packed position; before its start.
 
         Environments whose state cannot be saved start new episodes.
         """
-        if isinstance(self.environment, Restorable):
-            self.environment.set_state(position.environment)
-            self._timestep, self._actor_state = position.timestep, position.actor_state
-            self._episodes.set_state(position.episodes)
-        self._count_from(position)
+        self._packed = packed
+        self._count_from(packed_counts(packed))
+
+    def succeed(self, other: "Actor") -> None:
+        """Counts on from the last unroll of an actor that is no more, with episodes of its own."""
+        self.time = other.time
+        other.started.set()  # nobody need wait for it
+        self._count_from(other._handed_over)
 
     def abandon(self, seconds: float) -> bool:
         """Gives up an environment that has not answered for so long; False if it has.
@@ -172,17 +171,6 @@ class Actor:
         since = self._in_environment_since
         return 0.0 if since is None else time.monotonic() - since
 
-    def succeed(self, other: "Actor") -> None:
-        """Counts on from the last unroll of an actor that is no more, with episodes of its own."""
-        self.time = other.time
-        other.started.set()  # nobody need wait for it
-        if other._last is not None:
-            self._count_from(other._last)
-
-    def _count_from(self, position: Position) -> None:
-        self._steps, self._unrolls = int(position.steps), int(position.unrolls)
-        self.env_steps = int(position.env_steps)
-
     def _check_stopped(self) -> None:
         if self._stopped():
             raise QueueClosed
@@ -200,13 +188,30 @@ class Actor:
         finally:
             self._in_environment_since = None
 
-    def _reset(self) -> None:
-        if self._timestep is None:
-            self._timestep = self._ask(self.environment.reset)
+    def _position(self) -> Position:
+        environment = self.environment
+        return Position(
+            np.array([self._steps, self._unrolls, self.env_steps]),
+            environment.get_state() if isinstance(environment, Restorable) else (),
+            self._timestep,
+            self._actor_state,
+            self._episodes.get_state(),
+        )
+
+    def _count_from(self, counts: np.ndarray) -> None:
+        self._handed_over = counts
+        self._steps, self._unrolls, self.env_steps = counts.tolist()
 
     def _start(self) -> None:
-        """Resets the environments, and chooses actions once in vain: both are then compiled."""
-        self._reset()
+        """Resets the environments, or puts them where they were, and acts once in vain: both are
+        then compiled."""
+        self._timestep = self._ask(self.environment.reset)
+        if self._packed is not None and isinstance(self.environment, Restorable):
+            was = unpack(self._packed, self._position())
+            self.environment.set_state(was.environment)
+            self._timestep, self._actor_state = was.timestep, was.actor_state
+            self._episodes.set_state(was.episodes)
+        self.first = self._position()
         self.time.lap("environment")
         params = self._parameters(None).params
         jax.block_until_ready(

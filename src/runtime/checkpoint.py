@@ -1,12 +1,15 @@
 """Checkpoints of a run: written with orbax while the learner goes on, the newest sound one read."""
 
+import shutil
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import jax
+import numpy as np
 import orbax.checkpoint as ocp
+
+from expedition.runtime.distributed import all_agree, is_main, shared_like
 
 
 @dataclass(frozen=True)
@@ -50,9 +53,19 @@ class Checkpoints:
     def __init__(self, folder: Path, config: CheckpointConfig | None = None) -> None:
         self.config = config or CheckpointConfig()
         options = ocp.CheckpointManagerOptions(
-            max_to_keep=self.config.keep_last, keep_period=self.config.keep_every
+            max_to_keep=self.config.keep_last,
+            keep_period=self.config.keep_every,
+            cleanup_tmp_directories=True,  # of saves that were cut short
         )
-        self._manager = ocp.CheckpointManager(folder.resolve(), options=options)
+        self._folder = folder.resolve()
+        self._manager = ocp.CheckpointManager(
+            self._folder,
+            options=options,
+            item_handlers={
+                "run": ocp.StandardCheckpointHandler(),
+                "counters": ocp.JsonCheckpointHandler(),
+            },
+        )
 
     @property
     def newest(self) -> int | None:
@@ -72,46 +85,69 @@ class Checkpoints:
 
         Raises:
           OSError: the one before could not be written.
+          RuntimeError: there are newer ones.
         """
         if updates in self._manager.all_steps():
             return
         parts, counters = saved._replace(counters=()), saved.counters
-        self._manager.save(
+        is_begun = self._manager.save(
             updates,
             args=ocp.args.Composite(
                 run=ocp.args.StandardSave(parts), counters=ocp.args.JsonSave(counters)
             ),
         )
+        if not is_begun:
+            raise RuntimeError(f"checkpoint {updates} is older than {self.newest}; expected newer")
 
     def restore(self, like: Saved) -> Saved | None:
         """The newest that can be read; None if there is none at all.
 
+        Newer ones that cannot be are moved to the folder `unreadable` beside.
+
         Args:
-          like: what it is like: arrays, or their shapes, types and shardings.
+          like: what it is like: arrays, or their shapes, types and shardings; positions need not
+            be known.
 
         Raises:
           ValueError: there are some, but none can be read; caused by what is wrong with the newest.
         """
         first: Exception | None = None
-        parts = like._replace(counters=())
-        for updates in sorted(self._manager.all_steps(), reverse=True):
+        steps = sorted(self._manager.all_steps(), reverse=True)
+        for i, updates in enumerate(steps):
             try:
-                found = self._manager.restore(
-                    updates,
-                    args=ocp.args.Composite(
-                        run=ocp.args.StandardRestore(parts), counters=ocp.args.JsonRestore()
-                    ),
-                )
+                found = self._read(updates, like)
             except Exception as error:  # whatever reading half a file may raise
-                first = first or error
-                warnings.warn(
-                    f"checkpoint {updates} cannot be read: {error}", RuntimeWarning, stacklevel=2
-                )
-                continue
-            return found["run"]._replace(counters=found["counters"])
-        if first is not None:
+                found, first = None, first or error
+                text = f"checkpoint {updates} cannot be read: {error}"
+                warnings.warn(text, RuntimeWarning, stacklevel=2)
+            if all_agree(found is not None):
+                self._put_aside(steps[:i])
+                return found
+        if steps:
             raise ValueError("no checkpoint can be read") from first
         return None
+
+    def _read(self, updates: int, like: Saved) -> Saved:
+        shape = self._manager.item_metadata(updates)["run"].tree["positions"].shape
+        parts = like._replace(counters=(), positions=shared_like(shape, np.uint8))
+        found = self._manager.restore(
+            updates,
+            args=ocp.args.Composite(
+                run=ocp.args.StandardRestore(parts), counters=ocp.args.JsonRestore()
+            ),
+        )
+        saved: Saved = found["run"]._replace(counters=found["counters"])
+        return saved
+
+    def _put_aside(self, steps: list[int]) -> None:
+        if is_main():
+            for updates in steps:
+                aside = self._folder.with_name("unreadable")
+                aside.mkdir(exist_ok=True)
+                shutil.rmtree(aside / str(updates), ignore_errors=True)
+                (self._folder / str(updates)).rename(aside / str(updates))
+        if all_agree(True) and steps:  # when they are gone
+            self._manager.reload()
 
     def wait(self) -> None:
         """Waits until what was begun is on disk."""
@@ -120,11 +156,3 @@ class Checkpoints:
     def close(self) -> None:
         """Waits, and ends orbax's threads."""
         self._manager.close()
-
-
-def shapes(tree: Any) -> Any:
-    """Shapes, types and shardings of arrays."""
-    return jax.tree.map(
-        lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=getattr(x, "sharding", None)),
-        tree,
-    )

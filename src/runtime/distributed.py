@@ -1,10 +1,17 @@
 """Several processes as one run: `jax.distributed`, and what each of them has of the whole."""
 
+import faulthandler
+import os
+import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import jax
 import numpy as np
+from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 Platform = Literal["cpu", "gpu", "tpu"]
@@ -41,12 +48,17 @@ class DistributedConfig:
             )
 
 
-def start(config: DistributedConfig, platform: Platform | None = None) -> None:
+@contextmanager
+def joined(config: DistributedConfig, platform: Platform | None = None) -> Iterator[None]:
     """Joins the run's other processes; before anything else asks JAX for a device.
+
+    An exception ends one of several processes at once, so that the others notice: it would else
+    wait for them, and they for it.
 
     Raises:
       ValueError: this machine does not have the platform.
     """
+    faulthandler.enable(sys.__stderr__ or 2)  # the stacks, should JAX end the process
     if platform == "cpu":
         jax.config.update("jax_platforms", "cpu")
     if config.processes != 1:
@@ -56,11 +68,21 @@ def start(config: DistributedConfig, platform: Platform | None = None) -> None:
             process_id=config.process,
             heartbeat_timeout_seconds=config.heartbeat_seconds,
         )
-    if platform is not None and jax.default_backend() != platform:
-        raise ValueError(
-            f"platform {platform} was given; JAX finds {jax.default_backend()} devices only: "
-            "install its plugin (such as jax[cuda12]), or leave --platform out"
-        )
+    try:
+        if platform is not None and jax.default_backend() != platform:
+            raise ValueError(
+                f"platform {platform} was given; JAX finds {jax.default_backend()} devices only: "
+                "install its plugin (such as jax[cuda12]), or leave --platform out"
+            )
+        yield
+    except BaseException as error:
+        if config.processes == 1 or (isinstance(error, SystemExit) and not error.code):
+            raise
+        if not isinstance(error, SystemExit):
+            traceback.print_exc()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(error.code if isinstance(error, SystemExit) and isinstance(error.code, int) else 1)
 
 
 def is_main() -> bool:
@@ -68,13 +90,25 @@ def is_main() -> bool:
     return jax.process_index() == 0
 
 
+def all_agree(answer: bool) -> bool:
+    """Whether all processes answer yes; waits for them."""
+    if jax.process_count() == 1:
+        return answer
+    return bool(np.all(multihost_utils.process_allgather(np.array(answer))))
+
+
 def share(own: np.ndarray) -> jax.Array | np.ndarray:
     """The processes' arrays of one shape as one, with a leading axis of processes."""
     if jax.process_count() == 1:
         return own[None]
-    devices = [_first(process) for process in range(jax.process_count())]
-    sharding = NamedSharding(Mesh(np.asarray(devices), ("processes",)), PartitionSpec("processes"))
-    return jax.make_array_from_process_local_data(sharding, own[None])
+    return jax.make_array_from_process_local_data(_sharding(), own[None])
+
+
+def shared_like(shape: tuple[int, ...], dtype: Any) -> jax.ShapeDtypeStruct | np.ndarray:
+    """What `share` gave an array of this shape, processes included, and type."""
+    if jax.process_count() == 1:
+        return np.empty(shape, dtype)
+    return jax.ShapeDtypeStruct(shape, dtype, sharding=_sharding())
 
 
 def own_share(whole: jax.Array | np.ndarray) -> np.ndarray:
@@ -84,5 +118,6 @@ def own_share(whole: jax.Array | np.ndarray) -> np.ndarray:
     return np.asarray(whole.addressable_shards[0].data)[0]
 
 
-def _first(process: int) -> jax.Device:
-    return next(device for device in jax.devices() if device.process_index == process)
+def _sharding() -> NamedSharding:
+    firsts = [jax.local_devices(process_index=i)[0] for i in range(jax.process_count())]
+    return NamedSharding(Mesh(np.asarray(firsts), ("processes",)), PartitionSpec("processes"))

@@ -74,6 +74,14 @@ class Learner:
         """A copy of the whole state, of all processes: never the arrays to be donated."""
         return jax.tree.map(lambda x: _resharded(x, self._all), _copy(self._state))
 
+    def shapes(self) -> Any:
+        """Shapes, types and shardings of what `get_state` gives."""
+        devices = self._all.num_devices
+        return jax.tree.map(
+            lambda x: jax.ShapeDtypeStruct((devices, *x.shape[1:]), x.dtype, sharding=self._all),
+            self._state,
+        )
+
     def set_state(self, state: Any) -> None:
         """Goes on from what `get_state` gave, or what has its shapes and shardings."""
         self._state = jax.tree.map(lambda x: _resharded(x, self._own), state)

@@ -6,12 +6,12 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 import jax
+import numpy as np
 
 from expedition.environments.interface import BatchedEnvironment
 from expedition.runtime.actor import Actor
 from expedition.runtime.schedule import Schedule
 from expedition.runtime.supervision import Supervisor, dump_stacks
-from expedition.runtime.unroll import Position
 
 _log = logging.getLogger("expedition")
 
@@ -50,14 +50,9 @@ class ActorPool:
         self._lock = threading.Lock()
         self._threads: dict[int, threading.Thread] = {}
 
-    def positions(self, device: jax.Device) -> list[Position]:
-        """Where the actors are before they start; resets their environments, on the device."""
-        with jax.default_device(device):
-            return [actor.position() for actor in self.actors]
-
-    def go_on(self, positions: Sequence[Position]) -> None:
-        """Continues from there, before the start."""
-        for actor, position in zip(self.actors, positions, strict=True):
+    def go_on(self, packed: np.ndarray) -> None:
+        """Continues from packed positions `[actors, N]`, before the start."""
+        for actor, position in zip(self.actors, packed, strict=True):
             actor.go_on(position)
 
     def start(self, supervisor: Supervisor, schedule: Schedule, device: jax.Device) -> None:

@@ -23,7 +23,7 @@ from expedition.runtime.pool import ActorPool, Rebuild
 from expedition.runtime.prefetch import Batch, prefetch, resize
 from expedition.runtime.schedule import FixedOrder, FreeRunning, Schedule
 from expedition.runtime.supervision import StopRequest, Supervisor, Watchdog
-from expedition.runtime.unroll import Position, abstract_trajectory, pack, unpack
+from expedition.runtime.unroll import Position, abstract_trajectory, pack
 from expedition.runtime.window import Window
 
 
@@ -80,20 +80,29 @@ class Run:
             rebuild=rebuild,
             timeout=config.env_timeout,
         )
-        self._positions: list[Position] | None = None  # of the actors after what was learnt from
+        self._positions: dict[int, Position] = {}  # of actors, after what was learnt from
         self._is_whole = True  # and not in an update, or after one that failed
         self.window = Window(self._pool, lambda: len(self._schedule))
 
-    def saved(self) -> Saved:
-        """Where it is, between two updates: arrays that nobody will change."""
-        if self._positions is None:
-            self._positions = self._pool.positions(self._devices.actor)
+    def saved(self) -> Saved | None:
+        """Where it is, between two updates: arrays that nobody will change. None: too early."""
+        positions = [
+            self._positions.get(i, actor.first) for i, actor in enumerate(self._pool.actors)
+        ]
+        packed = [pack(position) for position in positions if position is not None]
+        if len(packed) < len(positions):
+            return None
         return Saved(
             learner=self.learner.get_state(),
             before=jax.device_get(self._server.both()[0].params),
-            positions=share(pack(self._positions)),
+            positions=share(np.stack(packed)),
             counters=self.window.get_state(),
         )
+
+    def like(self) -> Saved:
+        """What `saved` looks like, as far as it is known before the start."""
+        before = jax.device_get(self._server.latest().params)
+        return Saved(self.learner.shapes(), before, positions=None, counters=())
 
     def go_on(self, saved: Saved) -> None:
         """Continues from there, before its first update."""
@@ -105,16 +114,16 @@ class Run:
             Versioned(updates - 1, before), Versioned(updates, self._acting_params())
         )
         self._schedule = self._make_schedule()
-        assert self._positions is not None  # `saved` was asked what this looks like
-        self._positions = unpack(own_share(saved.positions), self._positions)
-        self._pool.go_on(self._positions)
+        packed = own_share(saved.positions)
+        self._pool.go_on(packed)
 
     def loop(
         self, log: Callable[[Row], None], request: StopRequest, checkpoints: Checkpoints | None
     ) -> None:
         """Updates until the budget is spent, or until it is asked to stop; then saves."""
         try:
-            self._work(log, request, checkpoints)
+            with Watchdog(self._config.stall_timeout) as watchdog:
+                self._work(log, request, checkpoints, watchdog)
         except BaseException as error:
             # Several processes save together or not at all.
             if checkpoints is not None and self._is_whole and jax.process_count() == 1:
@@ -132,12 +141,15 @@ class Run:
         return "stopped with another process" if self._is_stopped else "finished"
 
     def _work(
-        self, log: Callable[[Row], None], request: StopRequest, checkpoints: Checkpoints | None
+        self,
+        log: Callable[[Row], None],
+        request: StopRequest,
+        checkpoints: Checkpoints | None,
+        watchdog: Watchdog,
     ) -> None:
         config, window = self._config, self.window
         learners = self._devices.learners
-        watchdog = Watchdog(config.stall_timeout)
-        with watchdog, Supervisor(self._schedule.close, self._batches.close) as supervisor:
+        with Supervisor(self._schedule.close, self._batches.close) as supervisor:
             self._pool.start(supervisor, self._schedule, self._devices.actor)
             unrolls = self._schedule.unrolls()
             join = partial(prefetch, unrolls, self._batches, self._unrolls_per_batch, learners)
@@ -182,15 +194,16 @@ class Run:
         window.time.lap("update")
         self._server.publish(update, self._acting_params())
         window.time.lap("publish")
-        if self._positions is not None:
-            for actor, position in batch.positions.items():
-                self._positions[actor] = position
+        self._positions |= batch.positions
         window.add(batch, metrics)
         self._is_stopped = bool(stopped)
         self._is_whole = True
 
     def _save(self, checkpoints: Checkpoints, *, wait: bool = False) -> None:
-        checkpoints.save(self.window.updates, self.saved())
+        checkpoints.wait()  # before there is another copy of the state
+        saved = self.saved()
+        if saved is not None and self.window.updates > 0:
+            checkpoints.save(self.window.updates, saved)
         if wait:
             checkpoints.wait()
         self.window.time.lap("save")

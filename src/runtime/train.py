@@ -70,7 +70,7 @@ def train(
     _check(environments, config)
     run = Run(agent, environments, config, key, rebuild)
     if checkpoints is not None:
-        saved = checkpoints.restore(run.saved())
+        saved = checkpoints.restore(run.like())
         if saved is not None:
             run.go_on(saved)
     run.loop(log, request, checkpoints)

@@ -1,6 +1,5 @@
 """What an actor makes: a trajectory, what came with it, and where the actor is after it."""
 
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import dm_env
@@ -22,30 +21,28 @@ class Episode(NamedTuple):
 class Position(NamedTuple):
     """All that an actor's next unroll depends on beside parameters; arrays, to be saved."""
 
+    counts: np.ndarray  # [3] int64: times that it has acted, its unrolls, its environment steps
     environment: Any  # its state; () if it has none that can be saved
     timestep: Any  # the last one
     actor_state: Any
     episodes: Any  # the counts of the unfinished ones
-    steps: Any  # [] times that it has acted
-    unrolls: Any  # []
-    env_steps: Any  # []
 
 
-def pack(positions: Sequence[Position]) -> np.ndarray:
-    """Positions as `[N]` bytes, so that no number's type is in the way."""
-    leaves = [np.ascontiguousarray(_data(x)) for x in jax.tree.leaves(positions)]
+def pack(position: Position) -> np.ndarray:
+    """A position as `[N]` bytes, so that no number's type is in the way."""
+    leaves = [np.ascontiguousarray(_data(x)) for x in jax.tree.leaves(position)]
     return np.concatenate([x.reshape(-1).view(np.uint8) for x in leaves])
 
 
-def unpack(data: np.ndarray, like: Sequence[Position]) -> list[Position]:
-    """Undoes `pack`, for positions of these shapes and types; arrays are numpy's, keys JAX's.
+def unpack(data: np.ndarray, like: Position) -> Position:
+    """Undoes `pack`, for a position of these shapes and types; arrays are numpy's, keys JAX's.
 
     Raises:
-      ValueError: there are more or fewer bytes than such positions have.
+      ValueError: there are more or fewer bytes than such a position has.
     """
     sizes = [_data(x).nbytes for x in jax.tree.leaves(like)]
     if sum(sizes) != len(data):
-        raise ValueError(f"{len(data)} bytes of positions were given; expected {sum(sizes)}")
+        raise ValueError(f"{len(data)} bytes of a position were given; expected {sum(sizes)}")
     parts = iter(np.split(data, np.cumsum(sizes)[:-1]))
 
     def read(like: Any) -> Any:
@@ -55,7 +52,12 @@ def unpack(data: np.ndarray, like: Sequence[Position]) -> list[Position]:
             return jax.random.wrap_key_data(jnp.asarray(found), impl=jax.random.key_impl(like))
         return found
 
-    return jax.tree.map(read, list(like))
+    return jax.tree.map(read, like)
+
+
+def packed_counts(data: np.ndarray) -> np.ndarray:
+    """The counts of a packed position."""
+    return data[: 3 * 8].view(np.int64)
 
 
 def _data(x: Any) -> np.ndarray:

@@ -63,6 +63,25 @@ def test_a_resumed_run_ends_like_an_unbroken_one(stopped, tmp_path):
     assert seconds == sorted(seconds)
 
 
+def test_a_run_that_was_stopped_before_its_first_update_begins_anew(tmp_path, monkeypatch):
+    start = impala.train
+
+    def stopped(*arguments, **settings):
+        os.kill(os.getpid(), signal.SIGTERM)
+        return start(*arguments, **settings)
+
+    monkeypatch.setattr(impala, "train", stopped)
+    flags = ["--out", str(tmp_path), "--name", "broken", "--exit-code-when-stopped", "75"]
+    with pytest.raises(SystemExit) as exit_:
+        impala.main([*WHOLE, *flags])
+    assert exit_.value.code == 75
+    monkeypatch.setattr(impala, "train", start)
+    run("--resume", str(tmp_path / "broken"))
+    run(*WHOLE, "--out", str(tmp_path), "--name", "whole")
+    one, other = (impala.load(tmp_path / name).params for name in ("broken", "whole"))
+    jax.tree.map(np.testing.assert_array_equal, one, other)
+
+
 def test_other_settings_are_shown_and_refused_unless_allowed(stopped, capsys):
     change = ("--resume", str(stopped), "--learning-rate", "0.1", "--seed", "3")
     with pytest.raises(ValueError, match=r"learning_rate was 0\.005, 0\.1 is given; seed was 0"):
@@ -71,7 +90,9 @@ def test_other_settings_are_shown_and_refused_unless_allowed(stopped, capsys):
     _, summary = run(*change, "--allow-changes")
     assert summary["updates"] == 19
     assert "learning_rate was 0.005, 0.1 is given" in capsys.readouterr().out
-    assert json.loads((stopped / "config.json").read_text())["agent"]["learning_rate"] == 0.1
+    kept = json.loads((stopped / "config.json").read_text())
+    assert kept["agent"]["learning_rate"] == 0.1
+    assert not kept["allow_changes"]  # next time is another time
 
 
 def test_where_a_run_writes_may_change(stopped):

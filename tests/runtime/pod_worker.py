@@ -2,7 +2,8 @@
 
 Trains IMPALA on catch with a fixed order, then writes its learning curve and parameters. What the
 action does at update 5 it does in process 1 only: `slow` sleeps before each row, `die` kills,
-`stop` is a SIGTERM, `resume` nothing (but there is a checkpoint to go on from).
+`stop` is a SIGTERM, `raise` is an
+exception, `resume` nothing (but there is a checkpoint to go on from).
 """
 
 import json
@@ -20,45 +21,49 @@ os.environ["JAX_PLATFORMS"] = "cpu"
 
 import jax  # noqa: E402
 
-from expedition.runtime import CheckpointConfig, Checkpoints, distributed  # noqa: E402
-
-distributed.start(
-    distributed.DistributedConfig(
-        processes, process if processes > 1 else None, f"localhost:{port}", heartbeat_seconds=10
-    ),
-    "cpu",
-)
-
-import small_runs  # noqa: E402
+from expedition.runtime import CheckpointConfig, Checkpoints  # noqa: E402
+from expedition.runtime.distributed import DistributedConfig, joined  # noqa: E402
 
 UPDATES = 12
-settings = small_runs.config(
-    "impala",
-    UPDATES,
-    actors=4 // processes,
-    unrolls_per_batch=4,
-    learner_devices=tuple(range(devices)),
-)
 rows = []
 
 
 def log(row):
     rows.append(row)
-    if process == 1 and action == "slow":
+    if process != 1:
+        return
+    if action == "slow":
         time.sleep(0.5)
-    if process == 1 and row["updates"] == 5 and action in ("die", "stop"):
+    if row["updates"] == 5 and action in ("die", "stop"):
         os.kill(os.getpid(), signal.SIGKILL if action == "die" else signal.SIGTERM)
+    if row["updates"] == 5 and action == "raise":
+        raise RuntimeError("process 1 has had enough")
 
 
-first = process * settings.actors
-environments = [small_runs.sleepy(small_runs.catch(first + i)) for i in range(settings.actors)]
-saved = Checkpoints(out / "checkpoints", CheckpointConfig(checkpoint_updates=4))
-result, _ = small_runs.run(
-    "impala", settings, environments=environments, log=log, checkpoints=saved
+def main():
+    import small_runs  # computes: not before the processes have joined
+
+    settings = small_runs.config(
+        "impala",
+        UPDATES,
+        actors=4 // processes,
+        unrolls_per_batch=4,
+        learner_devices=tuple(range(devices)),
+    )
+    first = process * settings.actors
+    environments = [small_runs.sleepy(small_runs.catch(first + i)) for i in range(settings.actors)]
+    saved = Checkpoints(out / "checkpoints", CheckpointConfig(checkpoint_updates=4))
+    result, _ = small_runs.run(
+        "impala", settings, environments=environments, log=log, checkpoints=saved
+    )
+    saved.close()
+    params = [float(x) for leaf in jax.tree.leaves(result.params) for x in leaf.ravel()]
+    content = {"params": params, "curve": small_runs.curve(rows), "exit": result.exit_state}
+    (out / f"{processes}_{process}.json").write_text(json.dumps(content))
+
+
+config = DistributedConfig(
+    processes, process if processes > 1 else None, f"localhost:{port}", heartbeat_seconds=10
 )
-saved.close()
-params = [float(x) for leaf in jax.tree.leaves(result.params) for x in leaf.ravel()]
-curve = small_runs.curve(rows)
-content = {"params": params, "curve": curve, "exit": result.exit_state}
-(out / f"{processes}_{process}.json").write_text(json.dumps(content))
-print(f"process {process}: {result.exit_state} after {result.counters['updates']} updates")
+with joined(config, "cpu"):
+    main()

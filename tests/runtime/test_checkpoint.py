@@ -133,6 +133,18 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(tmp_path):
     assert_equal(resumed.params, unbroken.params)
 
 
+def test_what_could_not_be_read_is_put_aside_and_saved_again(tmp_path):
+    run("impala", config("impala", 6), checkpoints=checkpoints(tmp_path, checkpoint_updates=2))
+    damage(tmp_path / "checkpoints" / "6")
+    with pytest.warns(RuntimeWarning, match="checkpoint 6 cannot be read"):
+        run("impala", config("impala", 6), checkpoints=checkpoints(tmp_path))
+    assert (tmp_path / "unreadable" / "6").exists()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        _, rows = run("impala", config("impala", 8), checkpoints=checkpoints(tmp_path))
+    assert rows[0]["updates"] == 7
+
+
 def test_if_none_can_be_read_that_is_an_error(tmp_path):
     run("impala", config("impala", 3), checkpoints=checkpoints(tmp_path))
     damage(tmp_path / "checkpoints" / "3")

@@ -9,7 +9,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from expedition.runtime import NonFiniteError, RuntimeConfig, train
+from expedition.runtime import (
+    CheckpointConfig,
+    Checkpoints,
+    NonFiniteError,
+    RuntimeConfig,
+    train,
+)
 from fakes import NUM_ENVIRONMENTS, FakeEnvironment, Fault, fake_agent
 
 UNROLL = 5
@@ -27,7 +33,16 @@ def watchful_agent():
     return agent._replace(update=update)
 
 
-def run(first, rebuild=None, updates=20, rows=None, agent=None, hook=lambda: None, **settings):
+def run(
+    first,
+    rebuild=None,
+    updates=20,
+    rows=None,
+    agent=None,
+    hook=lambda: None,
+    checkpoints=None,
+    **settings,
+):
     """Three actors, of which the first one's environment is given."""
     environments = [first, FakeEnvironment(hook=hook), FakeEnvironment(hook=hook)]
     config = RuntimeConfig(
@@ -49,6 +64,7 @@ def run(first, rebuild=None, updates=20, rows=None, agent=None, hook=lambda: Non
         key=jax.random.key(0),
         log=rows.append,
         rebuild=rebuild,
+        checkpoints=checkpoints,
     )
     return result, rows
 
@@ -121,6 +137,30 @@ def test_one_fault_too_many_ends_the_run():
     with pytest.raises(Fault, match="step"):
         run(rebuild(), rebuild, max_env_restarts=2, updates=10_000)
     assert asked[1:] == [(0, 1), (0, 2)]
+
+
+@pytest.mark.parametrize("deterministic", [False, True])
+def test_failures_one_after_the_other_lose_no_count(deterministic):
+    """The second successor fails before its first unroll."""
+    made = [FakeEnvironment(fail_at_step=2), FakeEnvironment(fail_at_reset=True), FakeEnvironment()]
+    settings = {"max_env_restarts": 3, "deterministic": deterministic}
+    first = FakeEnvironment(fail_at_step=17)
+    result, rows = run(first, lambda *_: made.pop(0), updates=30, **settings)
+    assert made == []
+    assert rows[-1]["env_restarts"] == 3
+    assert all(row["gap"] == 0 for row in rows)
+    steps = [row["env_steps"] for row in rows]
+    assert steps == sorted(steps)
+    assert result.counters["env_steps"] >= result.counters["learner_steps"]
+
+
+def test_a_first_reset_that_fails_is_survived_with_checkpoints_too(tmp_path):
+    first = FakeEnvironment(fail_at_reset=True)
+    saved = Checkpoints(tmp_path, CheckpointConfig(checkpoint_updates=5))
+    result, rows = run(first, lambda *_: FakeEnvironment(), max_env_restarts=1, checkpoints=saved)
+    assert result.counters["updates"] == 20
+    assert rows[-1]["env_restarts"] == 1
+    assert saved.newest == 20
 
 
 def test_an_environment_that_hangs_ends_the_run(capfd):

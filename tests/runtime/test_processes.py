@@ -79,14 +79,46 @@ def test_a_signal_to_one_stops_both_at_one_update_and_they_go_on_together(alone,
     assert_same_learning(one, alone)
 
 
-def test_a_dead_process_is_noticed_by_the_other(tmp_path):
-    one, other = launch(tmp_path, 2, "die")
-    other.communicate(timeout=200)
+@pytest.mark.parametrize("how", ["die", "raise"])
+def test_a_process_that_has_ended_is_noticed_by_the_other(how, tmp_path):
+    one, other = launch(tmp_path, 2, how)
+    last, _ = other.communicate(timeout=200)
     since = time.monotonic()
     said, _ = one.communicate(timeout=200)
     assert time.monotonic() - since < NOTICED
     assert one.returncode != 0
     assert re.search("heartbeat|unhealthy|died|crash|disconnect", said, re.IGNORECASE), said
+    assert "most recent call first" in said  # all stacks
+    if how == "raise":
+        assert other.returncode == 1
+        assert last.rstrip().endswith("RuntimeError: process 1 has had enough")
+
+
+def test_the_command_line_runs_in_two_processes(tmp_path):
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        address = f"localhost:{free.getsockname()[1]}"
+    flags = ["--environment", "catch", "--total-steps", "8000", "--batch-size", "64"]
+    flags += ["--hidden", "8", "--actors", "1", "--out", str(tmp_path), "--name", "two"]
+    flags += ["--processes", "2", "--coordinator", address, "--evaluation-episodes", "4"]
+    started = [
+        subprocess.Popen(
+            [sys.executable, "-m", "experiments.impala", *flags, "--process", str(i)],
+            cwd=TESTS.parents[1],
+            env={k: v for k, v in os.environ.items() if k != "XLA_FLAGS"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        for i in range(2)
+    ]
+    said = [process.communicate(timeout=200)[0] for process in started]
+    assert [process.returncode for process in started] == [0, 0], said
+    assert "finished after" in said[0]
+    assert "finished after" not in said[1]
+    summary = json.loads((tmp_path / "two" / "summary.json").read_text())
+    assert summary["updates"] == 7
+    assert (tmp_path / "two" / "params").exists()
 
 
 STALLED = """
