@@ -14,7 +14,7 @@ from expedition.runtime.actor import Actor, jit_act
 from expedition.runtime.channel import BoundedQueue
 from expedition.runtime.checkpoint import Checkpoints, Saved
 from expedition.runtime.config import RuntimeConfig, select_devices
-from expedition.runtime.distributed import own_share, share
+from expedition.runtime.distributed import all_agree, own_share, share
 from expedition.runtime.keys import named_key
 from expedition.runtime.learner import Learner
 from expedition.runtime.metrics import Row
@@ -202,7 +202,8 @@ class Run:
     def _save(self, checkpoints: Checkpoints, *, wait: bool = False) -> None:
         checkpoints.wait()  # before there is another copy of the state
         saved = self.saved()
-        if saved is not None and self.window.updates > 0:
+        # Several processes save together or not at all.
+        if all_agree(saved is not None) and saved is not None and self.window.updates > 0:
             checkpoints.save(self.window.updates, saved)
         if wait:
             checkpoints.wait()
