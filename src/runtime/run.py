@@ -114,8 +114,7 @@ class Run:
             Versioned(updates - 1, before), Versioned(updates, self._acting_params())
         )
         self._schedule = self._make_schedule()
-        packed = own_share(saved.positions)
-        self._pool.go_on(packed)
+        self._pool.go_on(own_share(saved.positions))
 
     def loop(
         self, log: Callable[[Row], None], request: StopRequest, checkpoints: Checkpoints | None
