@@ -22,8 +22,8 @@ help: ## List the targets
 run: $(VENV)/.installed ## Train IMPALA on cart-pole swing-up (3 minutes); ARGS="--seed 1" adds flags
 	$(BIN)/python -m experiments.impala $(ARGS)
 
-test: $(VENV)/.installed ## Run all tests; ARGS="-k vtrace" adds flags
-	$(BIN)/python -m pytest $(ARGS)
+test: $(VENV)/.installed ## Run all tests, two files at a time; ARGS="-k vtrace" adds flags
+	$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
 lint: $(VENV)/.installed ## Check style, formatting, floors and types
 	$(BIN)/ruff check .

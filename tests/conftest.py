@@ -1,4 +1,8 @@
-"""For every test: 8 CPU devices, a cache of what is compiled, no silent rank promotion."""
+"""For every test: 8 CPU devices, a cache of what is compiled, no silent rank promotion.
+
+After every file, what it compiled is dropped from memory: each program is mapped into it, and Linux
+ends a process (with a segmentation fault in LLVM) that has more than 65,530 mappings.
+"""
 
 import os
 import tempfile
@@ -16,5 +20,12 @@ os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
 
 import jax  # noqa: E402
+import pytest  # noqa: E402
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _drop_what_was_compiled():
+    yield
+    jax.clear_caches()

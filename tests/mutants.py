@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -31,9 +32,9 @@ def kill(mutant: Mutant) -> str:
     return _run(mutant.tests, mutant)
 
 
-def control() -> str:
-    """Runs all mutants' tests on an unmutated copy, where they must pass: "survived"."""
-    return _run(sorted({test for mutant in MUTANTS for test in mutant.tests}), None)
+def control(mutants: Sequence[Mutant] = MUTANTS) -> str:
+    """Runs the mutants' tests on an unmutated copy, where they must pass: "survived"."""
+    return _run(sorted({test for mutant in mutants for test in mutant.tests}), None)
 
 
 def _run(tests, mutant):
