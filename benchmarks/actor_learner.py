@@ -18,8 +18,8 @@ from expedition.runtime.parameters import Versioned
 from expedition.runtime.prefetch import shard
 from expedition.runtime.train import train
 from expedition.runtime.unroll import abstract_trajectory
-from experiments.config import Config, preset
-from experiments.impala import make_agent, make_environment
+from experiments.impala import Config, make_agent, preset
+from experiments.job import make_environment
 
 ENVIRONMENTS = ("catch", "dm_control:cartpole-swingup")
 WINDOWS = 7

@@ -1,8 +1,9 @@
-"""Kills a run at random moments, goes on with it each time, and compares its end with an unbroken
+"""Kills a run again and again, goes on with it each time, and compares its end with an unbroken
 run's: `python -m benchmarks.preemption --kills 30`.
 
-Half of the kills are a SIGTERM, half a SIGKILL. Moments are drawn from the whole life of a process:
-import, compilation, training, saving, evaluation.
+Half of the kills are a SIGTERM, half a SIGKILL. Every third comes while a checkpoint is written,
+the others at moments drawn from all of a process's life: import, compilation, training. Two more
+come in the evaluation.
 """
 
 import random
@@ -12,11 +13,15 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import tyro
+
+from expedition.runtime import saved_updates
 
 RUN = [
     *("--environment", "catch", "--hidden", "8", "--deterministic", "--checkpoint-updates", "10"),
@@ -60,21 +65,23 @@ def survive(settings: Settings, out: Path) -> Found:
     """Kills a run and goes on with it until it has ended; compares it with an unbroken one."""
     rng = random.Random(settings.seed)
     folder, updates, ends, lines = out / "broken", [], [], []
-    for kill in range(settings.kills):
-        number = rng.choice([signal.SIGTERM, signal.SIGKILL])
-        after = rng.uniform(0, settings.longest)
-        process = start(settings, out, folder.name)
-        try:
-            process.wait(timeout=after)
-        except subprocess.TimeoutExpired:
-            process.send_signal(number)
-            sent = time.monotonic()
-            process.wait(timeout=60)
-            if number is signal.SIGTERM:
-                ends.append(time.monotonic() - sent)
-        updates.append(newest(folder))
+    for kill in range(settings.kills + 2):
+        number = (signal.SIGTERM, signal.SIGKILL)[kill % 2]
+        process, begun = start(settings, out, folder.name), time.time()
+        if kill >= settings.kills:
+            when = wait(process, 600.0, "in the evaluation", partial(is_evaluating, folder, begun))
+        elif kill % 3 == 0:
+            when = wait(process, settings.longest, "in a save", partial(is_saving, folder, begun))
+        else:
+            when = wait(process, rng.uniform(0, settings.longest))
+        process.send_signal(number)  # does nothing if it has ended
+        sent = time.monotonic()
+        process.wait(timeout=60)
+        if number is signal.SIGTERM:
+            ends.append(time.monotonic() - sent)
+        updates.append(saved_updates(folder / "checkpoints"))
         lines.append(
-            f"kill {kill + 1}: {number.name} after {after:.1f} s, exit code {process.returncode}, "
+            f"kill {kill + 1}: {number.name} {when}, exit code {process.returncode}, "
             f"saved {updates[-1]} updates"
         )
         if updates[-1] < max(updates):
@@ -102,10 +109,37 @@ def start(settings: Settings, out: Path, name: str) -> subprocess.Popen[bytes]:
         return subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
 
 
-def newest(folder: Path) -> int:
-    """Updates of the newest whole checkpoint; 0: there is none."""
-    names = [path.name for path in (folder / "checkpoints").glob("*")]
-    return max((int(name) for name in names if name.isdigit()), default=0)
+def wait(
+    process: subprocess.Popen[bytes],
+    seconds: float,
+    where: str = "",
+    is_there: Callable[[], bool] = lambda: False,
+) -> str:
+    """Until the process is there, has ended, or the time is over; says which."""
+    begun = time.monotonic()
+    while time.monotonic() - begun < seconds and process.poll() is None:
+        if is_there():
+            return where
+        time.sleep(0.001)
+    return f"after {time.monotonic() - begun:.1f} s"
+
+
+def is_saving(folder: Path, begun: float) -> bool:
+    """Whether a checkpoint is being written; it has another name until it is whole."""
+    return any(is_newer(path, begun) for path in (folder / "checkpoints").glob("*tmp*"))
+
+
+def is_evaluating(folder: Path, begun: float) -> bool:
+    """Whether the final parameters were written since a time."""
+    return is_newer(folder / "params", begun)
+
+
+def is_newer(path: Path, begun: float) -> bool:
+    """Whether something is there that was written since a time."""
+    try:
+        return path.stat().st_mtime > begun
+    except FileNotFoundError:
+        return False
 
 
 def equal(one: Path, other: Path) -> bool:

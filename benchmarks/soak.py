@@ -12,8 +12,8 @@ import tyro
 
 from expedition.environments import Swingup, SwingupBatch
 from expedition.runtime import AXIS, CheckpointConfig, Checkpoints, RuntimeConfig, train
-from experiments.config import preset
-from experiments.impala import make_agent, make_environment
+from experiments.impala import make_agent, preset
+from experiments.job import make_environment
 from experiments.swingup_agents import Constants, constants_of
 from experiments.swingup_agents import make_agent as make_seed_td
 

@@ -1,22 +1,23 @@
-"""The settings of an IMPALA run, and where each environment starts from."""
+"""The settings of every algorithm's run, read from the command line or from a run's folder."""
 
 import dataclasses
 import json
-from collections.abc import Sequence
+import typing
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Any, TypeVar
 
 import tyro
+from tyro.conf import OmitArgPrefixes
 
-from expedition.agents import ImpalaConfig
 from expedition.runtime import CheckpointConfig, RuntimeConfig
 from expedition.runtime.distributed import DistributedConfig, Platform
 
 
-@dataclass(frozen=True)
-class Config:
-    """Trains IMPALA; the defaults shown are those of the environment given."""
+@dataclass(frozen=True, kw_only=True)
+class JobConfig:
+    """A run's settings, but for the algorithm's."""
 
     environment: str = "dm_control:cartpole-swingup"
     """catch, probe:<name>, atari:<game>, gym:<id>, or dm_control:<domain>-<task>."""
@@ -24,16 +25,11 @@ class Config:
     """dm_control: values per action dimension of a discretised action; none: real actions."""
     action_repeat: int = 1
     """dm_control: control steps that one action lasts."""
-    torso: Literal["mlp", "shallow", "deep"] = "mlp"
-    """Network: an MLP, or for images the paper's shallow or deep (residual) one."""
     hidden: tuple[int, ...] = (128, 128)
     """Widths of the MLP's layers."""
-    lstm: int | None = None
-    """Features of an LSTM core behind the torso; none: no recurrence."""
-    agent: ImpalaConfig = field(default_factory=ImpalaConfig)
-    runtime: RuntimeConfig = field(default_factory=RuntimeConfig)
-    checkpoints: CheckpointConfig = field(default_factory=CheckpointConfig)
-    distributed: DistributedConfig = field(default_factory=DistributedConfig)
+    runtime: OmitArgPrefixes[RuntimeConfig] = field(default_factory=RuntimeConfig)
+    checkpoints: OmitArgPrefixes[CheckpointConfig] = field(default_factory=CheckpointConfig)
+    distributed: OmitArgPrefixes[DistributedConfig] = field(default_factory=DistributedConfig)
     platform: Platform | None = None
     """Where to compute; refused where there is no such device. None: the best that JAX finds."""
     seed: int = 0
@@ -41,7 +37,7 @@ class Config:
     evaluation_episodes: int = 20
     """Fresh episodes that the greedy policy plays at the end."""
     name: str | None = None
-    """The run's folder under `out`; none: environment, seed and time."""
+    """The run's folder under `out`; none: algorithm, environment, seed and time."""
     out: Path = Path("runs")
     """Where runs are kept."""
     resume: Path | None = None
@@ -54,8 +50,6 @@ class Config:
     def __post_init__(self) -> None:
         sizes = {"evaluation_episodes": self.evaluation_episodes}
         sizes |= {f"hidden[{i}]": width for i, width in enumerate(self.hidden)}
-        if self.lstm is not None:
-            sizes["lstm"] = self.lstm
         for name, size in sizes.items():
             if size < 1:
                 raise ValueError(f"{name} is {size}; expected at least 1")
@@ -69,72 +63,34 @@ class Config:
             raise ValueError("hidden is empty; expected the width of at least one layer")
 
 
-CATCH = Config(
-    environment="catch",
-    hidden=(64, 64),
-    agent=ImpalaConfig(optimizer="adam", learning_rate=5e-3, reduction="mean"),
-    runtime=RuntimeConfig(total_steps=150_000),
-    evaluation_episodes=32,  # the actors' batch: no environment step is compiled anew
-)
-SWINGUP = Config(
-    action_bins=5,
-    action_repeat=2,
-    agent=ImpalaConfig(
-        discount=0.98,
-        entropy_cost=0.1,
-        reduction="mean",
-        max_abs_reward=None,
-        optimizer="adam",
-        learning_rate=2e-3,
-        global_norm_clip=1.0,
-    ),
-    runtime=RuntimeConfig(
-        total_steps=2_500_000,
-        batch_size=16,
-        environments_per_actor=16,
-        actors=1,  # it and the learner fill two cores; a second one would add lag, not speed
-        queue_capacity=1,
-    ),
-)
-ATARI = Config(  # the paper's (table G.1, but lives do not end episodes): all defaults are
-    torso="shallow",
-    runtime=RuntimeConfig(total_steps=50_000_000),  # 200 million frames
-)
-GYM = dataclasses.replace(SWINGUP, action_bins=None, action_repeat=1)
-PRESETS = {"catch": CATCH, "probe:": CATCH, "atari:": ATARI, "gym:": GYM}
+C = TypeVar("C", bound=JobConfig)
 
 
-def preset(environment: str) -> Config:
-    """The settings to start from for an environment."""
-    matching = [base for prefix, base in PRESETS.items() if environment.startswith(prefix)]
-    base = matching[0] if matching else SWINGUP
-    return dataclasses.replace(base, environment=environment)
-
-
-def read(folder: Path) -> Config:
+def read(folder: Path, kind: type[C]) -> C:
     """The settings of a run, as its folder has them.
 
     Raises:
-      ValueError: the folder is no run's, or one of another version.
+      ValueError: the folder is no run's, or one of another version or algorithm.
     """
     try:
         fields = json.loads((folder / "config.json").read_text())
-        fields["runtime"]["learner_devices"] = tuple(fields["runtime"]["learner_devices"])
-        fields |= {
-            "agent": ImpalaConfig(**fields["agent"]),
-            "runtime": RuntimeConfig(**fields["runtime"]),
-            "checkpoints": CheckpointConfig(**fields["checkpoints"]),
-            "distributed": DistributedConfig(**fields["distributed"]),
-            "hidden": tuple(fields["hidden"]),
-            "out": Path(fields["out"]),
-            "resume": None,
-        }
-        return Config(**fields)
+        config: C = _build(kind, fields | {"resume": None})
+        return config
     except (OSError, KeyError, TypeError) as error:
         raise ValueError(f"{folder} holds no run's settings that can be read: {error!r}") from error
 
 
-def differences(before: Config, now: Config) -> list[str]:
+def _build(kind: Any, content: Any) -> Any:
+    """The value of a field, or of a dataclass, from what JSON has of it."""
+    if dataclasses.is_dataclass(kind):
+        hints = typing.get_type_hints(kind)
+        return kind(**{name: _build(hints[name], value) for name, value in content.items()})
+    if isinstance(content, list):
+        return tuple(content)
+    return Path(content) if kind is Path else content
+
+
+def differences(before: JobConfig, now: JobConfig) -> list[str]:
     """A line for each setting that is not as it was, of those that what is learnt depends on."""
     free = {
         "checkpoints",
@@ -146,25 +102,36 @@ def differences(before: Config, now: Config) -> list[str]:
         "allow_changes",
         "exit_code_when_stopped",
     }
-    lines = []
-    for one in dataclasses.fields(before):
-        old, new = (getattr(settings, one.name) for settings in (before, now))
-        parts = [(one.name, old, new)]
-        if dataclasses.is_dataclass(old):
-            names = [part.name for part in dataclasses.fields(old)]
-            parts = [(name, getattr(old, name), getattr(new, name)) for name in names]
-        if one.name not in free:
-            lines += [f"{name} was {a}, {b} is given" for name, a, b in parts if a != b]
-    return lines
+    names = [one.name for one in dataclasses.fields(before) if one.name not in free]
+    return [
+        line
+        for name in names
+        for line in _differences(name, getattr(before, name), getattr(now, name))
+    ]
+
+
+def _differences(name: str, before: Any, now: Any) -> list[str]:
+    if not dataclasses.is_dataclass(before):
+        return [] if before == now else [f"{name} was {before}, {now} is given"]
+    return [
+        line
+        for part in dataclasses.fields(before)
+        for line in _differences(part.name, getattr(before, part.name), getattr(now, part.name))
+    ]
 
 
 @dataclass(frozen=True)
 class _FirstFlags:
-    environment: str = SWINGUP.environment
+    environment: str = JobConfig.environment
     resume: Path | None = None
 
 
-def parse(arguments: Sequence[str], description: str | None = None) -> Config:
+def parse(
+    arguments: Sequence[str],
+    preset: Callable[[str], C],
+    prog: str | None = None,
+    description: str | None = None,
+) -> C:
     """Reads the command line; what it does not set comes from the environment's preset, or from
     the run that is to go on.
 
@@ -173,11 +140,9 @@ def parse(arguments: Sequence[str], description: str | None = None) -> Config:
     """
     chosen = [a for a in arguments if a not in ("-h", "--help")]
     first, _ = tyro.cli(_FirstFlags, args=chosen, return_unknown_args=True)
-    default = preset(first.environment) if first.resume is None else read(first.resume)
+    default = preset(first.environment)
+    if first.resume is not None:
+        default = read(first.resume, type(default))
     return tyro.cli(
-        Annotated[Config, tyro.conf.OmitArgPrefixes],
-        args=arguments,
-        default=default,
-        description=description,
-        prog="python -m experiments.impala",
+        type(default), args=arguments, default=default, description=description, prog=prog
     )

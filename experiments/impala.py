@@ -6,18 +6,14 @@ summary.json, learning_curve.png and the final parameters. `--resume runs/<name>
 
 import dataclasses
 import sys
-import time
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
-from datetime import datetime
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Literal
 
-import jax
+from tyro.conf import OmitArgPrefixes
 
-from expedition import environments
-from expedition.agents import Agent, impala
-from expedition.environments import BatchedEnvironment, EnvironmentSpec
+from expedition.agents import Agent, ImpalaConfig, impala
+from expedition.environments import EnvironmentSpec
 from expedition.networks import (
     ActorCritic,
     DeepTorso,
@@ -26,38 +22,71 @@ from expedition.networks import (
     ShallowTorso,
     policy_head,
 )
-from expedition.runtime import (
-    AXIS,
-    Checkpoints,
-    Evaluation,
-    NonFiniteError,
-    StopRequest,
-    TrainResult,
-    evaluate,
-    named_key,
-    select_devices,
-    stop_on_signals,
-    train,
-)
-from expedition.runtime.distributed import all_agree, is_main, joined
-from expedition.runtime.metrics import CSVLogger, MetricsLogger, Row, TensorBoardLogger
-from expedition.runtime.progress import ProgressLine
-from expedition.runtime.record import (
-    create_run,
-    load_params,
-    provenance,
-    save_arrays,
-    save_params,
-    write_json,
-)
+from expedition.runtime import AXIS, RuntimeConfig
 
 if not __package__:  # run as a file, not with -m
     sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from experiments import plots
-from experiments.config import Config, differences, parse, read
+from experiments.config import JobConfig
+from experiments.job import Experiment
 
-Name = str | int  # of a source of randomness
+
+@dataclass(frozen=True, kw_only=True)
+class Config(JobConfig):
+    """Trains IMPALA; the defaults shown are those of the environment given."""
+
+    torso: Literal["mlp", "shallow", "deep"] = "mlp"
+    """Network: an MLP, or for images the paper's shallow or deep (residual) one."""
+    lstm: int | None = None
+    """Features of an LSTM core behind the torso; none: no recurrence."""
+    agent: OmitArgPrefixes[ImpalaConfig] = field(default_factory=ImpalaConfig)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.lstm is not None and self.lstm < 1:
+            raise ValueError(f"lstm is {self.lstm}; expected at least 1")
+
+
+CATCH = Config(
+    environment="catch",
+    hidden=(64, 64),
+    agent=ImpalaConfig(optimizer="adam", learning_rate=5e-3, reduction="mean"),
+    runtime=RuntimeConfig(total_steps=150_000),
+    evaluation_episodes=32,  # the actors' batch: no environment step is compiled anew
+)
+SWINGUP = Config(
+    action_bins=5,
+    action_repeat=2,
+    agent=ImpalaConfig(
+        discount=0.98,
+        entropy_cost=0.1,
+        reduction="mean",
+        max_abs_reward=None,
+        optimizer="adam",
+        learning_rate=2e-3,
+        global_norm_clip=1.0,
+    ),
+    runtime=RuntimeConfig(
+        total_steps=2_500_000,
+        batch_size=16,
+        environments_per_actor=16,
+        actors=1,  # it and the learner fill two cores; a second one would add lag, not speed
+        queue_capacity=1,
+    ),
+)
+ATARI = Config(  # the paper's (table G.1, but lives do not end episodes): all defaults are
+    torso="shallow",
+    runtime=RuntimeConfig(total_steps=50_000_000),  # 200 million frames
+)
+GYM = dataclasses.replace(SWINGUP, action_bins=None, action_repeat=1)
+PRESETS = {"catch": CATCH, "probe:": CATCH, "atari:": ATARI, "gym:": GYM}
+
+
+def preset(environment: str) -> Config:
+    """The settings to start from for an environment."""
+    matching = [base for prefix, base in PRESETS.items() if environment.startswith(prefix)]
+    base = matching[0] if matching else SWINGUP
+    return dataclasses.replace(base, environment=environment)
 
 
 def make_agent(config: Config, spec: EnvironmentSpec) -> Agent:
@@ -82,214 +111,8 @@ def make_agent(config: Config, spec: EnvironmentSpec) -> Agent:
     return impala(config.agent, spec, network, num_updates=updates, axis_name=AXIS)
 
 
-def make_environment(config: Config, num_environments: int, *names: Name) -> BatchedEnvironment:
-    """A batch of the config's environment, named so that no two batches share randomness."""
-    return environments.make(
-        config.environment,
-        num_environments,
-        named_key(jax.random.key(config.seed), "environment", *names),
-        action_bins=config.action_bins,
-        action_repeat=config.action_repeat,
-    )
-
-
-class Loaded(NamedTuple):
-    """A finished run."""
-
-    config: Config
-    agent: Agent
-    params: Any
-
-    def evaluate(self, episodes: int = 20, name: str | int = "evaluation") -> Evaluation:
-        """Plays fresh episodes greedily; another name gives other episodes."""
-        evaluation = evaluate(
-            self.agent, self.params, make_environment(self.config, episodes, name)
-        )
-        assert evaluation is not None  # nobody can ask it to stop
-        return evaluation
-
-
-def load(folder: str | Path) -> Loaded:
-    """Reads a run's config and final parameters."""
-    config = read(Path(folder))
-    agent = make_agent(config, make_environment(config, 1, "spec").spec)
-    like = jax.eval_shape(agent.init, jax.random.key(0)).params
-    return Loaded(config, agent, load_params(Path(folder), like))
-
-
-class Job(NamedTuple):
-    """A run that is ready to start: every setting has been tried."""
-
-    config: Config
-    actors: list[BatchedEnvironment]
-    agent: Agent
-    folder: Path
-    checkpoints: Checkpoints
-
-
-def prepare(config: Config) -> Job:
-    """Makes all that a run needs; what is wrong with the config shows here.
-
-    Raises:
-      ValueError: the environment is unknown, a setting does not fit it or this machine, or is not
-        that of the run that is to go on.
-      ModuleNotFoundError: an optional library is missing.
-      FileExistsError: there is a run of that name.
-    """
-    plots.require()
-    if config.resume is not None:
-        _check_changes(config, config.resume)
-    devices = select_devices(config.runtime)
-    names: list[Name] = []
-    if config.resume is not None:
-        checkpoints = Checkpoints(config.resume.resolve() / "checkpoints", config.checkpoints)
-        if checkpoints.newest is not None:
-            names = ["from", checkpoints.newest]  # no episode begins as one did before
-        print(f"going on from update {checkpoints.newest or 0}")
-    actors = [make_actor_environment(config, i, *names) for i in range(config.runtime.actors)]
-    agent = make_agent(config, actors[0].spec)
-    if config.resume is not None:
-        folder = config.resume.resolve()
-        if is_main():
-            kept = dataclasses.replace(config, resume=None, allow_changes=False)
-            write_json(folder / "config.json", kept)
-    else:
-        folder = config.out / (config.name or _default_name(config))
-        if is_main():
-            create_run(folder, config)
-        all_agree(True)  # that there is a folder
-        checkpoints = Checkpoints(folder / "checkpoints", config.checkpoints)
-    print(f"actors on {devices.actor}, learner on {', '.join(map(str, devices.learners))}")
-    return Job(config, actors, agent, folder, checkpoints)
-
-
-def make_actor_environment(config: Config, actor: int, *names: Name) -> BatchedEnvironment:
-    """One actor's batch of environments, another one in each process."""
-    number = jax.process_index() * config.runtime.actors + actor
-    return make_environment(config, config.runtime.environments_per_actor, "actor", number, *names)
-
-
-def _check_changes(config: Config, folder: Path) -> None:
-    changes = differences(read(folder), config)
-    if changes and not config.allow_changes:
-        raise ValueError(
-            f"{folder} goes on with other settings: {'; '.join(changes)}; leave them out, or give "
-            "--allow-changes"
-        )
-    for change in changes:
-        print(change)
-
-
-def run(job: Job) -> dict[str, Any]:
-    """Trains, evaluates and records; returns the summary."""
-    folder = job.folder
-    start = time.perf_counter()
-    summary: dict[str, Any] = {"exit_state": "failed", **provenance()}
-    with stop_on_signals() as request:
-        try:
-            summary |= _train_and_evaluate(job, request)
-        except BaseException as error:
-            summary["exit_state"] = f"failed: {type(error).__name__}: {error}"
-            if isinstance(error, NonFiniteError):  # each process has a part of the batch
-                number = f"_{jax.process_index()}" if jax.process_count() > 1 else ""
-                save_arrays(folder / f"nonfinite_batch{number}.npz", error.batch)
-            raise
-        finally:
-            summary["wall_seconds"] = time.perf_counter() - start
-            if is_main():
-                write_json(folder / "summary.json", summary)
-        if is_main() and (folder / "metrics.csv").exists():
-            plots.learning_curve(folder)
-    return summary
-
-
-def _train_and_evaluate(job: Job, request: StopRequest) -> dict[str, Any]:
-    """Trains, saves the parameters, evaluates; what the summary says of it."""
-    result = _train(job, request)
-    save_params(job.folder, result.params)
-    summary = {
-        "exit_state": result.exit_state,
-        **result.counters,
-        "steps_per_second": result.steps_per_second,
-    }
-    if request.reason is None:
-        fresh = make_environment(job.config, job.config.evaluation_episodes, "evaluation")
-        with jax.default_device(select_devices(job.config.runtime).actor):
-            evaluation = evaluate(job.agent, result.params, fresh, request=request)
-        if evaluation is None:
-            summary["exit_state"] = f"stopped by {request.reason} in the evaluation"
-        else:
-            summary["evaluation"] = evaluation.summary()
-    return summary
-
-
-def _train(job: Job, request: StopRequest) -> TrainResult:
-    """Trains with every logger attached; they are closed however it ends."""
-    config = job.config
-    with ExitStack() as stack:
-        writes: list[Callable[[Row], None]] = []
-        if is_main():
-            loggers: list[MetricsLogger] = [CSVLogger(job.folder), TensorBoardLogger(job.folder)]
-            for logger in loggers:
-                stack.callback(logger.close)
-            progress = stack.enter_context(ProgressLine(config.runtime.num_updates))
-            writes = [logger.write for logger in (*loggers, progress)]
-        stack.callback(job.checkpoints.close)
-
-        def log(row: Row) -> None:
-            for write in writes:
-                write(row)
-
-        return train(
-            job.agent,
-            job.actors,
-            config.runtime,
-            key=named_key(jax.random.key(config.seed), "train"),
-            log=log,
-            request=request,
-            checkpoints=job.checkpoints,
-            rebuild=lambda actor, n: make_actor_environment(config, actor, "restart", n),
-        )
-
-
-def _default_name(config: Config) -> str:
-    environment = config.environment.replace(":", "-")
-    return f"impala-{environment}-seed{config.seed}-{datetime.now():%Y%m%d-%H%M%S}"
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    """The command line: exit code 2 and one line for bad input, 1 for a run that failed."""
-    with ExitStack() as stack:
-        try:
-            config = parse(sys.argv[1:] if arguments is None else arguments, __doc__)
-            stack.enter_context(joined(config.distributed, config.platform))
-            job = prepare(config)
-        except (ValueError, ModuleNotFoundError, FileExistsError) as error:
-            print(f"error: {error}", file=sys.stderr)
-            sys.exit(2)
-        summary = run(job)
-        if is_main():
-            _tell(job, summary)
-    if summary["exit_state"] != "finished":
-        sys.exit(config.exit_code_when_stopped)
-
-
-def _tell(job: Job, summary: dict[str, Any]) -> None:
-    """Says in the terminal what came of it."""
-    if (job.folder / "metrics.csv").exists():
-        plots.print_curve(job.folder)
-    if "evaluation" in summary:
-        result = summary["evaluation"]
-        print(
-            f"greedy policy: return {result['mean']:.2f} +- {result['standard_deviation']:.2f} "
-            f"over {result['episodes']} fresh episodes"
-        )
-    print(
-        f"{summary['exit_state']} after {summary['wall_seconds']:.0f} s, "
-        f"{summary['env_steps']:,} steps, {summary['steps_per_second'] or 0:,.0f} steps/s"
-    )
-    print(f"results: {job.folder}")
-
+EXPERIMENT = Experiment("impala", __doc__, preset, make_agent)
+load, main = EXPERIMENT.load, EXPERIMENT.main
 
 if __name__ == "__main__":
     main()

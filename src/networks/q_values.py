@@ -19,7 +19,8 @@ class SkipMLP(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        """Maps `[N, features]` to `[N, num_outputs]`."""
+        """Maps `[N, ...]` to `[N, num_outputs]`."""
+        x = x.reshape(len(x), -1)
         x = x * jnp.broadcast_to(jnp.asarray(self.input_scale, x.dtype), x.shape)
         skip = nn.Dense(self.num_outputs, use_bias=False, kernel_init=_glorot, name="skip")(x)
         for width in self.hidden:

@@ -1,7 +1,7 @@
 """The runtime: actor threads, queue, `pmap` learner, supervision, metrics, the run's record."""
 
 from expedition.runtime.channel import BoundedQueue, QueueClosed
-from expedition.runtime.checkpoint import CheckpointConfig, Checkpoints
+from expedition.runtime.checkpoint import CheckpointConfig, Checkpoints, saved_updates
 from expedition.runtime.config import RuntimeConfig, select_devices
 from expedition.runtime.evaluation import Evaluation, evaluate
 from expedition.runtime.keys import named_key
@@ -28,6 +28,7 @@ __all__ = [
     "TrainResult",
     "evaluate",
     "named_key",
+    "saved_updates",
     "select_devices",
     "simulate",
     "simulation",

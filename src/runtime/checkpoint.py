@@ -39,6 +39,11 @@ class Saved(NamedTuple):
     counters: Any  # plain numbers by name
 
 
+def saved_updates(folder: Path) -> int:
+    """The number of updates of the newest whole checkpoint in a folder; 0: there is none."""
+    return max(ocp.utils.checkpoint_steps(folder), default=0) if folder.exists() else 0
+
+
 class Checkpoints:
     """Those of one run, in a folder.
 

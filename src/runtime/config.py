@@ -42,8 +42,8 @@ class RuntimeConfig:
     env_timeout: float = 600.0
     """Seconds after which an environment that has not answered has failed."""
     stall_timeout: float = 1800.0
-    """Seconds without an update, compilation included, after which the process ends, showing where
-    each of its threads is."""
+    """Seconds without an update, an evaluation's step, or the end of a restore, a compilation or a
+    save, after which the process ends, showing where each of its threads is."""
 
     def __post_init__(self) -> None:
         for name in (

@@ -7,7 +7,7 @@ import numpy as np
 
 from expedition.agents.agent import Agent
 from expedition.environments.interface import LAST, BatchedEnvironment
-from expedition.runtime.supervision import StopRequest
+from expedition.runtime.supervision import StopRequest, Watchdog
 
 
 class Evaluation(NamedTuple):
@@ -33,10 +33,12 @@ def evaluate(
     *,
     max_steps: int = 1_000_000,
     request: StopRequest | None = None,
+    stall_timeout: float = 1800.0,
 ) -> Evaluation | None:
     """Plays one episode in each environment of the batch, and closes the batch.
 
     One episode per environment, all counted: taking those that end first would favour short ones.
+    A step that takes longer than `stall_timeout` seconds ends the process, with all its stacks.
 
     Returns:
       The evaluation; None if the `request` to stop came first.
@@ -44,10 +46,11 @@ def evaluate(
     Raises:
       RuntimeError: an episode did not end within `max_steps` actions.
     """
-    try:
-        return _play(agent, jax.device_put(params), environment, max_steps, request)
-    finally:
-        environment.close()
+    with Watchdog(stall_timeout) as watchdog:
+        try:
+            return _play(agent, jax.device_put(params), environment, max_steps, request, watchdog)
+        finally:
+            environment.close()
 
 
 def _play(
@@ -56,6 +59,7 @@ def _play(
     environment: BatchedEnvironment,
     max_steps: int,
     request: StopRequest | None,
+    watchdog: Watchdog,
 ) -> Evaluation | None:
     act = jax.jit(agent.act_greedily)
     actor_state = agent.initial_actor_state(environment.num_environments)
@@ -65,6 +69,7 @@ def _play(
     for _ in range(max_steps):
         action, actor_state = act(params, actor_state, timestep)
         timestep = environment.step(action)
+        watchdog.feed()
         returns += np.where(running, timestep.reward, 0.0)
         running &= np.asarray(timestep.step_type) != LAST
         if not running.any():

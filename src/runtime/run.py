@@ -117,12 +117,15 @@ class Run:
         self._pool.go_on(own_share(saved.positions))
 
     def loop(
-        self, log: Callable[[Row], None], request: StopRequest, checkpoints: Checkpoints | None
+        self,
+        log: Callable[[Row], None],
+        request: StopRequest,
+        checkpoints: Checkpoints | None,
+        watchdog: Watchdog,
     ) -> None:
         """Updates until the budget is spent, or until it is asked to stop; then saves."""
         try:
-            with Watchdog(self._config.stall_timeout) as watchdog:
-                self._work(log, request, checkpoints, watchdog)
+            self._work(log, request, checkpoints, watchdog)
         except BaseException as error:
             # Several processes save together or not at all.
             if checkpoints is not None and self._is_whole and jax.process_count() == 1:

@@ -12,7 +12,7 @@ from expedition.runtime.config import RuntimeConfig
 from expedition.runtime.metrics import Row
 from expedition.runtime.pool import Rebuild
 from expedition.runtime.run import Run
-from expedition.runtime.supervision import StopRequest, stop_on_signals
+from expedition.runtime.supervision import StopRequest, Watchdog, stop_on_signals
 
 
 class TrainResult(NamedTuple):
@@ -69,11 +69,13 @@ def train(
             )
     _check(environments, config)
     run = Run(agent, environments, config, key, rebuild)
-    if checkpoints is not None:
-        saved = checkpoints.restore(run.like())
-        if saved is not None:
-            run.go_on(saved)
-    run.loop(log, request, checkpoints)
+    with Watchdog(config.stall_timeout) as watchdog:
+        if checkpoints is not None:
+            saved = checkpoints.restore(run.like())
+            if saved is not None:
+                run.go_on(saved)
+        watchdog.feed()
+        run.loop(log, request, checkpoints, watchdog)
     return TrainResult(
         jax.device_get(run.learner.params()),
         run.window.counters(),

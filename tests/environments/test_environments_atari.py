@@ -8,8 +8,8 @@ import pytest
 
 from expedition.environments import FIRST, LAST, MID, atari, make
 from expedition.environments.atari import atari_batch
-from experiments import impala
-from experiments.config import parse, preset
+from experiments import impala, job
+from experiments.impala import EXPERIMENT, preset
 
 pytest.importorskip("ale_py.vector_env")
 
@@ -128,7 +128,7 @@ def test_impala_trains_on_pong(tmp_path, monkeypatch):
     arguments = ["--environment", "atari:pong", *sizes, "--actors", "1", "--total-steps", "16"]
     arguments += ["--torso", "mlp", "--hidden", "8"]  # quick to compile
     arguments += ["--evaluation-episodes", "2", "--out", str(tmp_path)]
-    summary = impala.run(impala.prepare(parse(arguments)))
+    summary = job.run(EXPERIMENT.prepare(EXPERIMENT.parse(arguments)))
     assert summary["exit_state"] == "finished"
     assert summary["updates"] == 2
     assert summary["env_frames"] == 4 * summary["env_steps"]

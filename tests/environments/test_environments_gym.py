@@ -9,8 +9,8 @@ import pytest
 
 from expedition.environments import FIRST, LAST, MID, make
 from expedition.environments.gym import GymBatch, gym_batch
-from experiments import impala
-from experiments.config import preset
+from experiments.impala import preset
+from experiments.job import make_environment
 
 gymnasium = pytest.importorskip("gymnasium")
 spaces = gymnasium.spaces
@@ -291,5 +291,5 @@ def test_its_preset_has_no_settings_of_dm_control():
     config = preset("gym:CartPole-v1")
     assert (config.action_bins, config.action_repeat) == (None, 1)
     assert config.environment == "gym:CartPole-v1"
-    environment = impala.make_environment(config, 2, "actor", 0)
+    environment = make_environment(config, 2, "actor", 0)
     assert environment.num_environments == 2

@@ -18,7 +18,8 @@ from tensorboardX.proto.event_pb2 import Event
 from expedition.agents import ImpalaConfig
 from expedition.runtime import CheckpointConfig, RuntimeConfig
 from expedition.runtime.distributed import DistributedConfig
-from experiments import config, impala, plots
+from experiments import impala, job, plots
+from experiments.impala import EXPERIMENT
 
 ROOT = Path(__file__).parents[2]
 TINY = ["--environment", "catch", "--hidden", "8", "--total-steps", "4000"]
@@ -29,10 +30,9 @@ def finished(tmp_path_factory):
     """A tiny run's folder."""
     out = tmp_path_factory.mktemp("runs")
     before = set(threading.enumerate())
-    job = impala.prepare(config.parse([*TINY, "--out", str(out), "--name", "tiny"]))
-    impala.run(job)
+    job.run(EXPERIMENT.prepare(EXPERIMENT.parse([*TINY, "--out", str(out), "--name", "tiny"])))
     assert set(threading.enumerate()) == before  # loggers and checkpointer leave none either
-    return job.folder
+    return out / "tiny"
 
 
 def test_a_run_leaves_its_record(finished):
@@ -81,7 +81,9 @@ def read_scalars(path):
 
 def test_the_parameters_load_and_evaluate_as_the_run_did(finished):
     loaded = impala.load(finished)
-    assert loaded.config == config.parse([*TINY, "--out", str(finished.parent), "--name", "tiny"])
+    assert loaded.config == EXPERIMENT.parse(
+        [*TINY, "--out", str(finished.parent), "--name", "tiny"]
+    )
     summary = json.loads((finished / "summary.json").read_text())
     evaluation = loaded.evaluate(episodes=32)
     assert evaluation.summary() == summary["evaluation"]
@@ -91,18 +93,20 @@ def test_the_parameters_load_and_evaluate_as_the_run_did(finished):
 def test_an_existing_run_is_not_overwritten(finished):
     before = (finished / "metrics.csv").read_bytes()
     with pytest.raises(FileExistsError, match="exists already; choose another --name"):
-        impala.prepare(config.parse([*TINY, "--out", str(finished.parent), "--name", "tiny"]))
+        EXPERIMENT.prepare(
+            EXPERIMENT.parse([*TINY, "--out", str(finished.parent), "--name", "tiny"])
+        )
     assert (finished / "metrics.csv").read_bytes() == before
 
 
 def test_the_settings_come_from_the_environment_and_the_flags():
-    catch = config.parse(["--environment", "catch", "--learning-rate", "0.5", "--seed", "3"])
+    catch = EXPERIMENT.parse(["--environment", "catch", "--learning-rate", "0.5", "--seed", "3"])
     assert catch.agent.learning_rate == 0.5
     assert catch.seed == 3
-    assert catch.runtime == config.CATCH.runtime
-    assert config.parse([]).environment == "dm_control:cartpole-swingup"
-    walker = config.parse(["--environment", "dm_control:walker-walk"])
-    assert walker.agent == config.SWINGUP.agent
+    assert catch.runtime == impala.CATCH.runtime
+    assert EXPERIMENT.parse([]).environment == "dm_control:cartpole-swingup"
+    walker = EXPERIMENT.parse(["--environment", "dm_control:walker-walk"])
+    assert walker.agent == impala.SWINGUP.agent
     assert walker.environment == "dm_control:walker-walk"
 
 
@@ -114,7 +118,7 @@ def test_help_names_every_setting_with_its_meaning(command):
     assert result.returncode == 0, result.stderr
     text = " ".join(result.stdout.replace("│", " ").split())
     parts = (ImpalaConfig, RuntimeConfig, CheckpointConfig, DistributedConfig)
-    for setting in (field for part in (config.Config, *parts) for field in fields(part)):
+    for setting in (field for part in (impala.Config, *parts) for field in fields(part)):
         if setting.name not in ("agent", "runtime", "checkpoints", "distributed"):
             assert f"--{setting.name.strip('_').replace('_', '-')}" in text
     assert "Truncation of the importance weights" in text
@@ -122,15 +126,17 @@ def test_help_names_every_setting_with_its_meaning(command):
 
 
 def test_a_signal_in_the_evaluation_stops_the_run_cleanly(tmp_path, monkeypatch):
-    evaluate = impala.evaluate
+    evaluate = job.evaluate
 
     def interrupted(*arguments, **settings):
         os.kill(os.getpid(), signal.SIGTERM)
         return evaluate(*arguments, **settings)
 
-    monkeypatch.setattr(impala, "evaluate", interrupted)
-    job = impala.prepare(config.parse([*TINY, "--out", str(tmp_path), "--name", "run"]))
-    assert impala.run(job)["exit_state"] == "stopped by SIGTERM in the evaluation"
+    monkeypatch.setattr(job, "evaluate", interrupted)
+    prepared = EXPERIMENT.prepare(
+        EXPERIMENT.parse([*TINY, "--out", str(tmp_path), "--name", "run"])
+    )
+    assert job.run(prepared)["exit_state"] == "stopped by SIGTERM in the evaluation"
     assert impala.load(tmp_path / "run").params
 
 
@@ -221,8 +227,8 @@ impala.main(["--environment", "catch", "--out", {str(tmp_path)!r}, "--name", "ru
 @pytest.mark.parametrize("seed", range(3))
 def test_catch_is_learnt(seed, tmp_path):
     arguments = ["--environment", "catch", "--seed", str(seed), "--evaluation-episodes", "100"]
-    job = impala.prepare(config.parse([*arguments, "--out", str(tmp_path)]))
-    assert impala.run(job)["evaluation"]["mean"] >= 0.98
-    steps, returns = plots.read_curve(job.folder)
+    prepared = EXPERIMENT.prepare(EXPERIMENT.parse([*arguments, "--out", str(tmp_path)]))
+    assert job.run(prepared)["evaluation"]["mean"] >= 0.98
+    steps, returns = plots.read_curve(prepared.folder)
     assert returns[-1] >= 0.95
     assert steps[-1] >= 120_000

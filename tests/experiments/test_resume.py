@@ -12,7 +12,8 @@ pytest.importorskip("matplotlib")
 
 import jax
 
-from experiments import config, impala
+from experiments import config, impala, job
+from experiments.impala import EXPERIMENT
 
 WHOLE = [
     *("--environment", "catch", "--hidden", "8", "--deterministic", "--log-seconds", "1e-9"),
@@ -21,8 +22,8 @@ WHOLE = [
 
 
 def run(*arguments):
-    job = impala.prepare(config.parse(arguments))
-    return job, impala.run(job)
+    prepared = EXPERIMENT.prepare(EXPERIMENT.parse(arguments))
+    return prepared, job.run(prepared)
 
 
 def rows(folder):
@@ -32,26 +33,26 @@ def rows(folder):
 @pytest.fixture
 def stopped(tmp_path, monkeypatch):
     """A run's folder, which a signal stopped at update 7."""
-    write = impala.CSVLogger.write
+    write = job.CSVLogger.write
 
     def stop(self, row):
         write(self, row)
         if row["updates"] == 7:
             os.kill(os.getpid(), signal.SIGTERM)
 
-    monkeypatch.setattr(impala.CSVLogger, "write", stop)
-    job, summary = run(*WHOLE, "--out", str(tmp_path), "--name", "broken")
+    monkeypatch.setattr(job.CSVLogger, "write", stop)
+    broken, summary = run(*WHOLE, "--out", str(tmp_path), "--name", "broken")
     assert summary["exit_state"] == "stopped by SIGTERM"
-    monkeypatch.setattr(impala.CSVLogger, "write", write)
-    return job.folder
+    monkeypatch.setattr(job.CSVLogger, "write", write)
+    return broken.folder
 
 
 def test_a_resumed_run_ends_like_an_unbroken_one(stopped, tmp_path):
     with (stopped / "metrics.csv").open("a") as file:
         file.write("half a li")  # of an update that was not saved
-    job, summary = run("--resume", str(stopped))
+    resumed, summary = run("--resume", str(stopped))
     assert summary["exit_state"] == "finished"
-    assert job.folder == stopped.resolve()
+    assert resumed.folder == stopped.resolve()
     unbroken, _ = run(*WHOLE, "--out", str(tmp_path), "--name", "whole")
     one, other = (impala.load(folder).params for folder in (stopped, unbroken.folder))
     jax.tree.map(np.testing.assert_array_equal, one, other)
@@ -64,18 +65,18 @@ def test_a_resumed_run_ends_like_an_unbroken_one(stopped, tmp_path):
 
 
 def test_a_run_that_was_stopped_before_its_first_update_begins_anew(tmp_path, monkeypatch):
-    start = impala.train
+    start = job.train
 
     def stopped(*arguments, **settings):
         os.kill(os.getpid(), signal.SIGTERM)
         return start(*arguments, **settings)
 
-    monkeypatch.setattr(impala, "train", stopped)
+    monkeypatch.setattr(job, "train", stopped)
     flags = ["--out", str(tmp_path), "--name", "broken", "--exit-code-when-stopped", "75"]
     with pytest.raises(SystemExit) as exit_:
         impala.main([*WHOLE, *flags])
     assert exit_.value.code == 75
-    monkeypatch.setattr(impala, "train", start)
+    monkeypatch.setattr(job, "train", start)
     run("--resume", str(tmp_path / "broken"))
     run(*WHOLE, "--out", str(tmp_path), "--name", "whole")
     one, other = (impala.load(tmp_path / name).params for name in ("broken", "whole"))
@@ -84,9 +85,9 @@ def test_a_run_that_was_stopped_before_its_first_update_begins_anew(tmp_path, mo
 
 def test_other_settings_are_shown_and_refused_unless_allowed(stopped, capsys):
     change = ("--resume", str(stopped), "--learning-rate", "0.1", "--seed", "3")
-    with pytest.raises(ValueError, match=r"learning_rate was 0\.005, 0\.1 is given; seed was 0"):
-        impala.prepare(config.parse(change))
-    assert config.read(stopped).agent.learning_rate == 0.005
+    with pytest.raises(ValueError, match=r"seed was 0, 3 is given; learning_rate was 0\.005"):
+        EXPERIMENT.prepare(EXPERIMENT.parse(change))
+    assert config.read(stopped, impala.Config).agent.learning_rate == 0.005
     _, summary = run(*change, "--allow-changes")
     assert summary["updates"] == 19
     assert "learning_rate was 0.005, 0.1 is given" in capsys.readouterr().out
@@ -96,14 +97,14 @@ def test_other_settings_are_shown_and_refused_unless_allowed(stopped, capsys):
 
 
 def test_where_a_run_writes_may_change(stopped):
-    settings = config.parse(["--resume", str(stopped), "--checkpoint-updates", "5"])
-    assert config.differences(config.read(stopped), settings) == []
+    settings = EXPERIMENT.parse(["--resume", str(stopped), "--checkpoint-updates", "5"])
+    assert config.differences(config.read(stopped, impala.Config), settings) == []
     assert settings.environment == "catch"
 
 
 def test_there_must_be_a_run(tmp_path):
     with pytest.raises(ValueError, match="holds no run's settings"):
-        config.parse(["--resume", str(tmp_path)])
+        EXPERIMENT.parse(["--resume", str(tmp_path)])
 
 
 def test_an_unknown_platform_is_not_passed_over(capsys):

@@ -11,6 +11,7 @@ from dm_env import specs
 from expedition.agents import Agent
 from expedition.agents.impala import ImpalaState
 from expedition.environments.interface import FIRST, MID, EnvironmentSpec
+from expedition.runtime import RuntimeConfig
 
 NUM_ENVIRONMENTS = 4
 
@@ -82,6 +83,24 @@ def fail(name, function=None, good_calls=0):
         return function(*arguments, **settings)
 
     return raising
+
+
+UNROLL = 5
+
+
+def fake_config(updates=6, **settings):
+    """Settings of a run with three actors."""
+    return RuntimeConfig(
+        **dict(
+            total_steps=updates * UNROLL * 2 * NUM_ENVIRONMENTS,
+            unroll_length=UNROLL,
+            batch_size=2 * NUM_ENVIRONMENTS,
+            environments_per_actor=NUM_ENVIRONMENTS,
+            actors=3,
+            log_seconds=1e-9,
+        )
+        | settings
+    )
 
 
 def devices(count=1):

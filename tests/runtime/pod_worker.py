@@ -1,8 +1,10 @@
-"""One of several processes: `python pod_worker.py <process> <processes> <port> <out> [action]`.
+"""One of several processes.
 
-Trains IMPALA on catch with a fixed order, then writes its learning curve and parameters. What the
-action does at update 5 it does in process 1 only: `slow` sleeps before each row, `die` kills,
-`stop` is a SIGTERM, `raise` is an
+    python pod_worker.py <process> <processes> <port> <out> <kind> <action>
+
+Trains a small run of that kind in a fixed order, then writes its learning curve and parameters.
+What the action does at update 5 it does in process 1 only, or in process 0 if it ends with
+`_as_coordinator`: `slow` sleeps before each row, `die` kills, `stop` is a SIGTERM, `raise` is an
 exception, `resume` nothing (but there is a checkpoint to go on from).
 """
 
@@ -14,7 +16,9 @@ import time
 from pathlib import Path
 
 process, processes, port = map(int, sys.argv[1:4])
-out, action = Path(sys.argv[4]), sys.argv[5] if len(sys.argv) > 5 else ""
+out, (kind, action) = Path(sys.argv[4]), sys.argv[5:]
+actor = 0 if action.endswith("_as_coordinator") else 1
+action = action.removesuffix("_as_coordinator")
 devices = 4 // processes
 os.environ["XLA_FLAGS"] = f"--xla_force_host_platform_device_count={devices}"
 os.environ["JAX_PLATFORMS"] = "cpu"
@@ -30,7 +34,7 @@ rows = []
 
 def log(row):
     rows.append(row)
-    if process != 1:
+    if process != actor:
         return
     if action == "slow":
         time.sleep(0.5)
@@ -44,17 +48,17 @@ def main():
     import small_runs  # computes: not before the processes have joined
 
     settings = small_runs.config(
-        "impala",
+        kind,
         UPDATES,
         actors=4 // processes,
         unrolls_per_batch=4,
         learner_devices=tuple(range(devices)),
     )
-    first = process * settings.actors
-    environments = [small_runs.sleepy(small_runs.catch(first + i)) for i in range(settings.actors)]
+    first, make = process * settings.actors, small_runs.KINDS[kind][1]
+    environments = [small_runs.sleepy(make(first + i)) for i in range(settings.actors)]
     saved = Checkpoints(out / "checkpoints", CheckpointConfig(checkpoint_updates=4))
     result, _ = small_runs.run(
-        "impala", settings, environments=environments, log=log, checkpoints=saved
+        kind, settings, environments=environments, log=log, checkpoints=saved
     )
     saved.close()
     params = [float(x) for leaf in jax.tree.leaves(result.params) for x in leaf.ravel()]

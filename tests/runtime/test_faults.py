@@ -13,12 +13,9 @@ from expedition.runtime import (
     CheckpointConfig,
     Checkpoints,
     NonFiniteError,
-    RuntimeConfig,
     train,
 )
-from fakes import NUM_ENVIRONMENTS, FakeEnvironment, Fault, fake_agent
-
-UNROLL = 5
+from fakes import NUM_ENVIRONMENTS, UNROLL, FakeEnvironment, Fault, fake_agent, fake_config
 
 
 def watchful_agent():
@@ -45,22 +42,11 @@ def run(
 ):
     """Three actors, of which the first one's environment is given."""
     environments = [first, FakeEnvironment(hook=hook), FakeEnvironment(hook=hook)]
-    config = RuntimeConfig(
-        **dict(
-            total_steps=updates * UNROLL * 2 * NUM_ENVIRONMENTS,
-            unroll_length=UNROLL,
-            batch_size=2 * NUM_ENVIRONMENTS,
-            environments_per_actor=NUM_ENVIRONMENTS,
-            actors=3,
-            log_seconds=1e-9,
-        )
-        | settings
-    )
     rows = [] if rows is None else rows
     result = train(
         agent or watchful_agent(),
         environments,
-        config,
+        fake_config(updates, **settings),
         key=jax.random.key(0),
         log=rows.append,
         rebuild=rebuild,

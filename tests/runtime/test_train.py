@@ -12,38 +12,30 @@ import numpy as np
 import pytest
 
 from actors import make_actor
-from expedition.runtime import RuntimeConfig, supervision, train
 from expedition.runtime import prefetch as prefetch_module
+from expedition.runtime import supervision, train
 from expedition.runtime.actor import jit_act
 from expedition.runtime.channel import BoundedQueue
 from expedition.runtime.learner import Learner
 from expedition.runtime.prefetch import prefetch
 from expedition.runtime.run import _actor_states
 from expedition.runtime.supervision import Supervisor
-from fakes import NUM_ENVIRONMENTS, FakeEnvironment, Fault, devices, fail, fake_agent
-
-UNROLL = 5
-
-
-def config(updates=6, **settings):
-    steps = updates * UNROLL * 2 * NUM_ENVIRONMENTS
-    return RuntimeConfig(
-        **dict(
-            total_steps=steps,
-            unroll_length=UNROLL,
-            batch_size=2 * NUM_ENVIRONMENTS,
-            environments_per_actor=NUM_ENVIRONMENTS,
-            actors=3,
-            log_seconds=1e-9,
-        )
-        | settings
-    )
+from fakes import (
+    NUM_ENVIRONMENTS,
+    UNROLL,
+    FakeEnvironment,
+    Fault,
+    devices,
+    fail,
+    fake_agent,
+    fake_config,
+)
 
 
 def run(agent=None, environments=None, log=lambda row: None, **settings):
     environments = environments or [FakeEnvironment() for _ in range(3)]
     return train(
-        agent or fake_agent(), environments, config(**settings), key=jax.random.key(0), log=log
+        agent or fake_agent(), environments, fake_config(**settings), key=jax.random.key(0), log=log
     )
 
 
@@ -64,7 +56,7 @@ def test_the_run_ends_at_its_budget_and_says_so():
 def test_the_actors_states_are_parts_of_one_team():
     """An agent that is told apart by its number has a number of its own."""
     agent = fake_agent()._replace(initial_actor_state=lambda size: {"agent": np.arange(size)})
-    parts = _actor_states(agent, config(actors=3), jax.devices()[0])
+    parts = _actor_states(agent, fake_config(actors=3), jax.devices()[0])
     found = [part["agent"].tolist() for part in parts]
     assert found == np.arange(3 * NUM_ENVIRONMENTS).reshape(3, -1).tolist()
 
@@ -307,7 +299,7 @@ def test_fifty_starts_and_stops_with_queues_full_or_empty(queues):
 )
 def test_a_config_out_of_range_is_refused(settings, message):
     with pytest.raises(ValueError, match=message):
-        config(**settings)
+        fake_config(**settings)
 
 
 def test_devices_and_environments_that_do_not_fit_are_refused_before_a_thread_starts():

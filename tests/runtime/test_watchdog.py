@@ -1,0 +1,74 @@
+"""What never answers ends the process with all its stacks, wherever it happens."""
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+HANGS = """
+import sys, time
+import jax
+from expedition.runtime import evaluate, train
+from expedition.runtime.supervision import Watchdog
+from fakes import FakeEnvironment, fake_agent, fake_config
+
+
+def hang(*arguments, **settings):
+    print("hangs", flush=True)
+    time.sleep(100)
+
+
+class Checkpoints:
+    newest = None
+
+    def __init__(self, part):
+        setattr(self, part, hang)
+
+    def restore(self, like):
+        return None
+
+    def is_due(self, updates):
+        return False
+
+    def save(self, updates, saved):
+        pass
+
+    def wait(self):
+        pass
+
+
+part = sys.argv[1]
+if part == "body":
+    with Watchdog(2.0) as watchdog:
+        for _ in range(20):
+            time.sleep(0.2)
+            watchdog.feed()
+        hang()
+elif part == "evaluation":
+    agent = fake_agent()
+    evaluate(agent, agent.init(None).params, FakeEnvironment(hook=hang), stall_timeout=2.0)
+else:
+    environments = [FakeEnvironment() for _ in range(3)]
+    config = fake_config(stall_timeout=4.0)
+    train(fake_agent(), environments, config, key=jax.random.key(0), checkpoints=Checkpoints(part))
+"""
+
+
+@pytest.mark.parametrize("part", ["body", "restore", "save", "wait", "evaluation"])
+def test_a_stall_shows_all_stacks_and_ends_the_process(part):
+    path = os.pathsep.join((str(Path(__file__).parent), *sys.path))
+    start = time.monotonic()
+    found = subprocess.run(
+        [sys.executable, "-c", HANGS, part],
+        env=os.environ | {"PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+    )
+    assert time.monotonic() - start < 60
+    assert found.returncode == 1, found.stderr
+    assert found.stdout == "hangs\n"
+    assert "Timeout" in found.stderr
+    assert "in hang" in found.stderr
