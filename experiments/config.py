@@ -20,11 +20,12 @@ class JobConfig:
     """A run's settings, but for the algorithm's."""
 
     environment: str = "dm_control:cartpole-swingup"
-    """catch, probe:<name>, atari:<game>, gym:<id>, or dm_control:<domain>-<task>."""
+    """catch, probe:<name>, memory_chain:<length>, atari:<game>, gym:<id>, envpool:<id>, or
+    dm_control:<domain>-<task>."""
     action_bins: int | None = None
     """dm_control: values per action dimension of a discretised action; none: real actions."""
     action_repeat: int = 1
-    """dm_control: control steps that one action lasts."""
+    """dm_control and EnvPool: control steps that one action lasts."""
     hidden: tuple[int, ...] = (128, 128)
     """Widths of the MLP's layers."""
     runtime: OmitArgPrefixes[RuntimeConfig] = field(default_factory=RuntimeConfig)

@@ -5,6 +5,7 @@ from expedition.environments.catch import Catch
 from expedition.environments.chains import GraphProblem, bipolar_chain, parallel_chains
 from expedition.environments.dm import ActionRepeat, DiscreteActions, DmEnvBatch
 from expedition.environments.dm_control import dm_control_batch
+from expedition.environments.envpool import envpool_batch
 from expedition.environments.functional import FunctionalBatch
 from expedition.environments.gym import GymBatch, gym_batch
 from expedition.environments.interface import (
@@ -15,6 +16,7 @@ from expedition.environments.interface import (
     EnvironmentSpec,
     FunctionalEnvironment,
 )
+from expedition.environments.memory_chain import MemoryChain
 from expedition.environments.probes import PROBES, Probe
 from expedition.environments.registry import make
 from expedition.environments.swingup import Swingup, SwingupState
@@ -36,6 +38,7 @@ __all__ = [
     "FunctionalEnvironment",
     "GraphProblem",
     "GymBatch",
+    "MemoryChain",
     "Probe",
     "Swingup",
     "SwingupBatch",
@@ -44,6 +47,7 @@ __all__ = [
     "atari_batch",
     "bipolar_chain",
     "dm_control_batch",
+    "envpool_batch",
     "gym_batch",
     "make",
     "parallel_chains",

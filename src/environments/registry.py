@@ -8,9 +8,11 @@ import jax
 from expedition.environments.atari import atari_batch
 from expedition.environments.catch import Catch
 from expedition.environments.dm_control import dm_control_batch
+from expedition.environments.envpool import envpool_batch
 from expedition.environments.functional import FunctionalBatch
 from expedition.environments.gym import gym_batch
 from expedition.environments.interface import BatchedEnvironment, FunctionalEnvironment
+from expedition.environments.memory_chain import MemoryChain
 from expedition.environments.probes import PROBES, Probe
 
 FUNCTIONAL: dict[str, FunctionalEnvironment] = {
@@ -18,10 +20,18 @@ FUNCTIONAL: dict[str, FunctionalEnvironment] = {
     **{f"probe:{name}": Probe(name) for name in PROBES},
     **{f"probe:{name}_continuous": Probe(name, continuous=True) for name in PROBES},
 }
+SIZED: dict[str, Callable[[int], FunctionalEnvironment]] = {"memory_chain": MemoryChain}
 LIBRARIES: dict[str, Callable[[str, int, jax.Array], BatchedEnvironment]] = {
-    "atari:": atari_batch,
-    "gym:": gym_batch,
+    "atari": atari_batch,
+    "gym": gym_batch,
 }
+OTHERS = (
+    "memory_chain:<length>",
+    "atari:<game>",
+    "gym:<id>",
+    "envpool:<id>",
+    "dm_control:<domain>-<task>",
+)
 
 
 def make(
@@ -35,36 +45,43 @@ def make(
     """Makes a batch of the named environment.
 
     Args:
-      name: a key of `FUNCTIONAL` (`catch`, `probe:...`), `atari:<game>`, `gym:<id>`, or
-        `dm_control:<domain>-<task>`.
+      name: a key of `FUNCTIONAL` (`catch`, `probe:...`), or one of `OTHERS`, filled in.
       num_environments: how many are stepped together.
       key: names every random choice of the environments.
       action_bins: dm_control only: values per action dimension; None keeps real actions.
-      action_repeat: dm_control only: frames that one action lasts.
+      action_repeat: dm_control and EnvPool only: frames that one action lasts.
 
     Raises:
       ModuleNotFoundError: the library that has the environment is not installed.
       ValueError: no such environment, or a setting that it does not have.
     """
-    if name.startswith("dm_control:"):
+    kind, _, which = name.partition(":")
+    if kind == "dm_control":
         return dm_control_batch(
-            name.removeprefix("dm_control:"),
-            num_environments,
-            key,
-            action_bins=action_bins,
-            action_repeat=action_repeat,
+            which, num_environments, key, action_bins=action_bins, action_repeat=action_repeat
         )
-    library = name[: name.find(":") + 1]
-    if library not in LIBRARIES and name not in FUNCTIONAL:
-        near = difflib.get_close_matches(name, FUNCTIONAL, n=3)
-        others = ["atari:<game>", "gym:<id>", "dm_control:<domain>-<task>"]
-        known = ", ".join(near or [*FUNCTIONAL, *others])
-        raise ValueError(f"environment {name!r} was given; try {known}")
-    if action_bins is not None or action_repeat != 1:
+    if action_bins is not None:
         raise ValueError(
-            f"action_bins={action_bins} and action_repeat={action_repeat} were given for {name!r}; "
-            "expected None and 1: only dm_control environments have them"
+            f"action_bins={action_bins} was given for {name!r}; expected None: only dm_control "
+            "environments have them"
         )
-    if library in LIBRARIES:
-        return LIBRARIES[library](name.removeprefix(library), num_environments, key)
-    return FunctionalBatch(FUNCTIONAL[name], num_environments, key)
+    if kind == "envpool":
+        return envpool_batch(which, num_environments, key, action_repeat=action_repeat)
+    if action_repeat != 1:
+        raise ValueError(
+            f"action_repeat={action_repeat} was given for {name!r}; expected 1: only dm_control "
+            "and EnvPool environments have it"
+        )
+    if kind in LIBRARIES:
+        return LIBRARIES[kind](which, num_environments, key)
+    return FunctionalBatch(_functional(name, kind, which), num_environments, key)
+
+
+def _functional(name: str, kind: str, which: str) -> FunctionalEnvironment:
+    if name in FUNCTIONAL:
+        return FUNCTIONAL[name]
+    if kind in SIZED and which.isdecimal():
+        return SIZED[kind](int(which))
+    near = difflib.get_close_matches(name, [*FUNCTIONAL, *OTHERS], n=3)
+    known = ", ".join(near or [*FUNCTIONAL, *OTHERS])
+    raise ValueError(f"environment {name!r} was given; try {known}")
