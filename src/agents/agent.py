@@ -78,3 +78,6 @@ class Agent(NamedTuple):
     """`act_greedily(params, actor_state, timestep) -> (action, actor_state)`, for evaluation."""
     update: Callable[[Any, Trajectory], tuple[Any, Metrics]]
     """`update(state, batch) -> (state, metrics)`."""
+    training_reward: Callable[[Any], Any] = lambda reward: reward
+    """What `update` learns from in place of an array of the environment's rewards, such as clipped
+    ones; both returns are logged."""

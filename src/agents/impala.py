@@ -146,12 +146,14 @@ def impala(
         parameters, actor_state = step(params, actor_state, timestep)
         return policy.mode(parameters), actor_state
 
+    def training_reward(reward: Any) -> Any:
+        bound = config.max_abs_reward
+        return reward if bound is None else reward.clip(-bound, bound)
+
     def loss(params: Any, batch: Trajectory) -> tuple[jax.Array, tuple[ImpalaLoss, jax.Array]]:
         parameters, value, _ = evaluate(params, batch.observation, batch.starts, batch.actor_state)
         parameters = jax.tree.map(lambda x: x[:-1], parameters)
-        reward = batch.reward
-        if config.max_abs_reward is not None:
-            reward = jnp.clip(reward, -config.max_abs_reward, config.max_abs_reward)
+        reward = training_reward(batch.reward)
         log_prob = policy.log_prob(parameters, batch.action)
         terms = impala_loss(
             log_prob,
@@ -194,7 +196,7 @@ def impala(
         }
         return ImpalaState(optax.apply_updates(state.params, updates), optimizer_state), metrics
 
-    return Agent(init, network.initial_state, act, act_greedily, update)
+    return Agent(init, network.initial_state, act, act_greedily, update, training_reward)
 
 
 def make_optimizer(config: ImpalaConfig, num_updates: int) -> optax.GradientTransformation:

@@ -46,6 +46,7 @@ class Actor:
       parameters: waits for those of the n-th unroll, from 0; None: any.
       key: names every action that this actor draws.
       index: which of the actors it is.
+      training_reward: the agent's.
     """
 
     def __init__(
@@ -57,6 +58,7 @@ class Actor:
         parameters: Callable[[int | None], Versioned],
         key: jax.Array,
         index: int = 0,
+        training_reward: Callable[[Any], Any] = lambda reward: reward,
     ) -> None:
         self.environment = environment
         self.started = threading.Event()  # environments are reset, everything is compiled
@@ -79,7 +81,7 @@ class Actor:
         self._handed_over = np.zeros(3, np.int64)  # counts after its last unroll
         self._steps = 0
         self._unrolls = 0
-        self._episodes = EpisodeCounter(environment.num_environments)
+        self._episodes = EpisodeCounter(environment.num_environments, training_reward)
 
     def run(
         self, queue: BoundedQueue[Unroll], device: jax.Device, after: threading.Event | None = None

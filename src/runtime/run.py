@@ -71,7 +71,16 @@ class Run:
                 return self._schedule.parameters(i, unroll)
 
             key_i = named_key(key, "actor", first + i)
-            return Actor(act, self._like, states[i], environment, parameters, key_i, i)
+            return Actor(
+                act,
+                self._like,
+                states[i],
+                environment,
+                parameters,
+                key_i,
+                i,
+                agent.training_reward,
+            )
 
         self._pool = ActorPool(
             make_actor,

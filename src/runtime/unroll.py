@@ -1,5 +1,6 @@
 """What an actor makes: a trajectory, what came with it, and where the actor is after it."""
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import dm_env
@@ -12,9 +13,10 @@ from expedition.environments.interface import EnvironmentSpec
 
 
 class Episode(NamedTuple):
-    """A finished episode, as the environment counts it (rewards not clipped)."""
+    """A finished episode."""
 
-    total_reward: float
+    total_reward: float  # the environment's
+    training_return: float  # the same, of what the agent learns from, such as clipped rewards
     length: int  # actions
 
 
@@ -121,28 +123,31 @@ def require_finite(trajectory: Trajectory) -> None:
 
 
 class EpisodeCounter:
-    """Adds up rewards and lengths across unrolls."""
+    """Adds up rewards, as given and as the agent learns from them, and lengths across unrolls."""
 
-    def __init__(self, num_environments: int) -> None:
-        self._total_reward = np.zeros(num_environments)
+    def __init__(self, num_environments: int, training_reward: Callable[[Any], Any]) -> None:
+        self._training_reward = training_reward
+        self._returns = np.zeros((num_environments, 2))
         self._length = np.zeros(num_environments, np.int64)
 
     def count(self, trajectory: Trajectory) -> list[Episode]:
         """The episodes that ended in the unroll."""
         episodes = []
-        rows = zip(trajectory.reward, trajectory.is_transition, ~trajectory.continues, strict=True)
-        for reward, is_transition, ended in rows:
-            self._total_reward += np.where(is_transition, reward, 0.0)
+        both = np.stack([trajectory.reward, self._training_reward(trajectory.reward)], axis=-1)
+        rows = zip(both, trajectory.is_transition, ~trajectory.continues, strict=True)
+        for rewards, is_transition, ended in rows:
+            self._returns += np.where(is_transition[:, None], rewards, 0.0)
             self._length += is_transition
             for i in np.flatnonzero(ended):
-                episodes.append(Episode(float(self._total_reward[i]), int(self._length[i])))
-                self._total_reward[i], self._length[i] = 0.0, 0
+                given, trained_on = self._returns[i].tolist()
+                episodes.append(Episode(given, trained_on, int(self._length[i])))
+                self._returns[i], self._length[i] = 0.0, 0
         return episodes
 
     def get_state(self) -> tuple[np.ndarray, np.ndarray]:
-        """Rewards and lengths `[B]` of the episodes that go on."""
-        return self._total_reward.copy(), self._length.copy()
+        """Returns `[B, 2]` and lengths `[B]` so far of the episodes that go on."""
+        return self._returns.copy(), self._length.copy()
 
     def set_state(self, state: tuple[np.ndarray, np.ndarray]) -> None:
         """Goes on from there."""
-        self._total_reward, self._length = (np.array(x) for x in state)
+        self._returns, self._length = (np.array(x) for x in state)

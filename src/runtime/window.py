@@ -121,6 +121,7 @@ class Window:
             "wall_seconds": self._wall_seconds(),
             **rates,
             **_spread("return", [episode.total_reward for episode in self._episodes]),
+            **_spread("training_return", [episode.training_return for episode in self._episodes]),
             **_spread("episode_length", [episode.length for episode in self._episodes]),
             "episodes": len(self._episodes),
             **_spread("policy_lag", self._lags),

@@ -69,7 +69,7 @@ def config(kind, updates, *, actors=4, unrolls_per_batch=2, **settings):
     )
 
 
-def run(kind, config, *, budget=None, wrap=sleepy, environments=None, **arguments):
+def run(kind, config, *, budget=None, wrap=sleepy, environments=None, agent=None, **arguments):
     """Trains; returns the parameters and the learning curve.
 
     Args:
@@ -78,13 +78,14 @@ def run(kind, config, *, budget=None, wrap=sleepy, environments=None, **argument
         budget: updates that the agent's schedules are made for; None: the run's.
         wrap: is put around each environment.
         environments: instead of new ones.
+        agent: instead of a new one.
         **arguments: of `train`.
     """
     make_agent, make_environment, _ = KINDS[kind]
     environments = environments or [wrap(make_environment(i)) for i in range(config.actors)]
     rows = []
     result = train(
-        make_agent(budget or config.num_updates),
+        agent or make_agent(budget or config.num_updates),
         environments,
         config,
         **{"log": rows.append, "key": KEY} | arguments,

@@ -60,7 +60,7 @@ def alone(tmp_path_factory):
 def assert_same_learning(found, alone):
     for row, expected in zip(found["curve"], alone["curve"][-len(found["curve"]) :], strict=True):
         for name, value in expected.items():
-            if name.startswith(("return", "episode", "learner_steps")):
+            if name.startswith(("return", "training_return", "episode", "learner_steps")):
                 continue  # of the process's own actors
             np.testing.assert_allclose(row[name], value, rtol=1e-3, atol=1e-5, err_msg=name)
     np.testing.assert_allclose(found["params"], alone["params"], rtol=0, atol=1e-6)
