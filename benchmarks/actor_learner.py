@@ -12,7 +12,7 @@ import jax
 import numpy as np
 
 from expedition.runtime import named_key, select_devices
-from expedition.runtime.actor import Actor, jit_act
+from expedition.runtime.actor import Actor, actor_functions
 from expedition.runtime.learner import Learner
 from expedition.runtime.parameters import Versioned
 from expedition.runtime.prefetch import shard
@@ -65,7 +65,7 @@ def actor_alone(config: Config) -> tuple[float, float]:
     like = abstract_trajectory(agent, params, environment.spec, num, runtime.unroll_length)
     state = agent.initial_actor_state(num)
     newest, key = Versioned(0, params), jax.random.key(1)
-    actor = Actor(jit_act(agent), like, state, environment, lambda unroll: newest, key)
+    actor = Actor(actor_functions(agent), like, state, environment, lambda unroll: newest, key)
 
     def steps() -> int:
         before = actor.env_steps

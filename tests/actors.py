@@ -2,16 +2,16 @@
 
 import jax
 
-from expedition.runtime.actor import Actor, jit_act
+from expedition.runtime.actor import Actor, actor_functions
 from expedition.runtime.parameters import Versioned
 from expedition.runtime.unroll import abstract_trajectory
 
 
-def make_actor(agent, environment, params, unroll_length, seed=2, act=None):
+def make_actor(agent, environment, params, unroll_length, seed=2, functions=None):
     num = environment.num_environments
     like = abstract_trajectory(agent, params, environment.spec, num, unroll_length)
     return Actor(
-        act or jit_act(agent),
+        functions or actor_functions(agent),
         like,
         agent.initial_actor_state(num),
         environment,

@@ -1,5 +1,6 @@
 """Agents: one file an algorithm, each a bundle of pure functions with its config."""
 
+from expedition.agents.a3c import a3c
 from expedition.agents.agent import Agent, Trajectory
 from expedition.agents.dqn import DqnConfig, dqn
 from expedition.agents.impala import ImpalaConfig, ImpalaState, impala
@@ -16,6 +17,7 @@ __all__ = [
     "SeedEnsembleConfig",
     "TabularConfig",
     "Trajectory",
+    "a3c",
     "dqn",
     "impala",
     "linear_seed_td",

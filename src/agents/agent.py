@@ -81,3 +81,7 @@ class Agent(NamedTuple):
     training_reward: Callable[[Any], Any] = lambda reward: reward
     """What `update` learns from in place of an array of the environment's rewards, such as clipped
     ones; both returns are logged."""
+    digest: Callable[[Any, Trajectory], Any] | None = None
+    """`digest(params, trajectory) -> ...`, what an actor sends in place of its unroll, made with
+    the parameters that it acted by: A3C's gradients. `update` then gets those of N unrolls, stacked
+    `[N, ...]`, for its batch."""

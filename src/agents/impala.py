@@ -6,6 +6,7 @@ Actor-Learner Architectures, https://arxiv.org/abs/1802.01561
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from types import ModuleType
 from typing import Any, Literal, NamedTuple
 
 import dm_env
@@ -44,6 +45,9 @@ class ImpalaConfig:
     """How the loss adds up over time and batch; the paper's sums."""
     max_abs_reward: float | None = 1.0
     """Rewards are clipped to [-x, x] for training; none: unclipped."""
+    correction: Literal["vtrace", "none"] = "vtrace"
+    """Whether V-trace weights what a stale policy did, or it is learnt from as if it were one's own
+    (as A2C and A3C do)."""
     optimizer: Literal["rmsprop", "adam"] = "rmsprop"
     """Gradient-descent rule."""
     learning_rate: float = 6e-4
@@ -68,10 +72,12 @@ class ImpalaConfig:
         _require(self.rho_bar >= self.c_bar, "c_bar", self.c_bar, f"at most rho_bar {self.rho_bar}")
         if self.max_abs_reward is not None:
             _require(self.max_abs_reward > 0, "max_abs_reward", self.max_abs_reward, "positive")
-        _require(self.reduction in ("sum", "mean"), "reduction", self.reduction, "sum or mean")
-        _require(
-            self.optimizer in ("rmsprop", "adam"), "optimizer", self.optimizer, "rmsprop or adam"
-        )
+        for name, known in (
+            ("reduction", ("sum", "mean")),
+            ("correction", ("vtrace", "none")),
+            ("optimizer", ("rmsprop", "adam")),
+        ):
+            _require(getattr(self, name) in known, name, getattr(self, name), " or ".join(known))
 
 
 def _require(ok: bool, name: str, value: Any, expected: str) -> None:
@@ -91,6 +97,14 @@ class Behaviour(NamedTuple):
 
     log_prob: jax.Array  # [B] log mu(action | observation)
     policy: Any  # [B, ...] the policy's parameters
+
+
+class Gradient(NamedTuple):
+    """Of a batch's loss, and what is said of it."""
+
+    gradient: Any  # like the parameters
+    losses: Metrics
+    behaviour_kl: jax.Array  # [] estimates KL(mu, pi) to second order: 0 iff on policy
 
 
 def impala(
@@ -114,50 +128,124 @@ def impala(
     Returns:
       The agent; its learner state is an `ImpalaState`.
     """
-    _require(num_updates > 0, "num_updates", num_updates, "at least 1")
-    optimizer = make_optimizer(config, num_updates)
-    discrete = isinstance(spec.action, specs.DiscreteArray)
-    policy = categorical if discrete else diagonal_gaussian
+    parts = ActorCriticAgent(config, spec, network, num_updates, axis_name)
 
-    evaluate: Callable[..., tuple[Any, jax.Array, Any]] = network.apply  # type: ignore[assignment]
+    def update(state: ImpalaState, batch: Trajectory) -> tuple[ImpalaState, Metrics]:
+        return parts.descend(state, parts.gradient(state.params, batch))
 
-    def init(key: jax.Array) -> ImpalaState:
-        observation = jnp.zeros((1, 1, *spec.observation.shape), spec.observation.dtype)
-        reset = jnp.ones((1, 1), bool)
-        params = network.init(key, observation, reset, network.initial_state(1))
-        return ImpalaState(params, optimizer.init(params))
+    return parts.bundle(update)
 
-    def step(params: Any, actor_state: Any, timestep: dm_env.TimeStep) -> tuple[Any, Any]:
-        """Evaluates one time step as an unroll of length 1: the learner's own code."""
-        observation, starts = timestep.observation[None], (timestep.step_type == FIRST)[None]
-        parameters, _, actor_state = evaluate(params, observation, starts, actor_state)
-        return jax.tree.map(lambda x: x[0], parameters), actor_state
+
+@dataclass(frozen=True)
+class ActorCriticAgent:
+    """What IMPALA and A3C have in common: all but who computes the gradient, and when."""
+
+    config: ImpalaConfig
+    spec: EnvironmentSpec
+    network: ActorCritic
+    num_updates: int
+    axis_name: str | None
+
+    def __post_init__(self) -> None:
+        _require(self.num_updates > 0, "num_updates", self.num_updates, "at least 1")
+
+    def bundle(self, update: Callable[..., Any], digest: Callable[..., Any] | None = None) -> Agent:
+        """The agent that learns by this update."""
+        return Agent(
+            self.init,
+            self.network.initial_state,
+            self.act,
+            self.act_greedily,
+            update,
+            training_reward=self.training_reward,
+            digest=digest,
+        )
+
+    def init(self, key: jax.Array) -> ImpalaState:
+        """Draws the parameters."""
+        spec = self.spec.observation
+        observation, reset = jnp.zeros((1, 1, *spec.shape), spec.dtype), jnp.ones((1, 1), bool)
+        params = self.network.init(key, observation, reset, self.network.initial_state(1))
+        return ImpalaState(params, self._optimizer.init(params))
 
     def act(
-        params: Any, actor_state: Any, timestep: dm_env.TimeStep, key: jax.Array
+        self, params: Any, actor_state: Any, timestep: dm_env.TimeStep, key: jax.Array
     ) -> tuple[jax.Array, Behaviour, Any]:
-        parameters, actor_state = step(params, actor_state, timestep)
-        action = policy.sample(parameters, key)
-        return action, Behaviour(policy.log_prob(parameters, action), parameters), actor_state
+        """Draws from the policy."""
+        parameters, actor_state = self._step(params, actor_state, timestep)
+        action = self._policy.sample(parameters, key)
+        behaviour = Behaviour(self._policy.log_prob(parameters, action), parameters)
+        return action, behaviour, actor_state
 
     def act_greedily(
-        params: Any, actor_state: Any, timestep: dm_env.TimeStep
+        self, params: Any, actor_state: Any, timestep: dm_env.TimeStep
     ) -> tuple[jax.Array, Any]:
-        parameters, actor_state = step(params, actor_state, timestep)
-        return policy.mode(parameters), actor_state
+        """Takes the policy's mode."""
+        parameters, actor_state = self._step(params, actor_state, timestep)
+        return self._policy.mode(parameters), actor_state
 
-    def training_reward(reward: Any) -> Any:
-        bound = config.max_abs_reward
+    def training_reward(self, reward: Any) -> Any:
+        """Clips."""
+        bound = self.config.max_abs_reward
         return reward if bound is None else reward.clip(-bound, bound)
 
-    def loss(params: Any, batch: Trajectory) -> tuple[jax.Array, tuple[ImpalaLoss, jax.Array]]:
-        parameters, value, _ = evaluate(params, batch.observation, batch.starts, batch.actor_state)
+    def gradient(self, params: Any, batch: Trajectory) -> Gradient:
+        """The gradient of the loss."""
+        gradient, (terms, behaviour_kl) = jax.grad(self._loss, has_aux=True)(params, batch)
+        losses = {
+            "loss": terms.total,
+            "policy_loss": terms.policy,
+            "value_loss": terms.value,
+            "entropy": terms.entropy,
+        }
+        return Gradient(gradient, losses, behaviour_kl)
+
+    def descend(self, state: ImpalaState, found: Gradient) -> tuple[ImpalaState, Metrics]:
+        """A step against the gradient, of all devices' parts of the batch together."""
+        if self.axis_name is not None:
+            # A sum over the batch is the sum of its parts' sums; a mean the mean of their means.
+            combine = jax.lax.psum if self.config.reduction == "sum" else jax.lax.pmean
+            gradient, losses = combine((found.gradient, found.losses), self.axis_name)
+            found = Gradient(gradient, losses, jax.lax.pmean(found.behaviour_kl, self.axis_name))
+        updates, optimizer_state = self._optimizer.update(
+            found.gradient, state.optimizer_state, state.params
+        )
+        metrics = found.losses | {
+            "gradient_norm": optax.tree.norm(found.gradient),
+            "behaviour_kl": found.behaviour_kl,
+        }
+        return ImpalaState(optax.apply_updates(state.params, updates), optimizer_state), metrics
+
+    @property
+    def _optimizer(self) -> optax.GradientTransformation:
+        return make_optimizer(self.config, self.num_updates)
+
+    @property
+    def _policy(self) -> ModuleType:
+        is_discrete = isinstance(self.spec.action, specs.DiscreteArray)
+        return categorical if is_discrete else diagonal_gaussian
+
+    def _evaluate(self, *arguments: Any) -> tuple[Any, jax.Array, Any]:
+        """Of an unroll: the policy's parameters, the values, the recurrent state after it."""
+        return self.network.apply(*arguments)  # type: ignore[return-value]
+
+    def _step(self, params: Any, actor_state: Any, timestep: dm_env.TimeStep) -> tuple[Any, Any]:
+        """Evaluates one time step as an unroll of length 1: the learner's own code."""
+        observation, starts = timestep.observation[None], (timestep.step_type == FIRST)[None]
+        parameters, _, actor_state = self._evaluate(params, observation, starts, actor_state)
+        return jax.tree.map(lambda x: x[0], parameters), actor_state
+
+    def _loss(self, params: Any, batch: Trajectory) -> tuple[jax.Array, tuple[ImpalaLoss, Any]]:
+        config, policy = self.config, self._policy
+        parameters, value, _ = self._evaluate(
+            params, batch.observation, batch.starts, batch.actor_state
+        )
         parameters = jax.tree.map(lambda x: x[:-1], parameters)
-        reward = training_reward(batch.reward)
-        log_prob = policy.log_prob(parameters, batch.action)
+        log_prob, behaviour = policy.log_prob(parameters, batch.action), batch.extras.log_prob
+        reward = self.training_reward(batch.reward)
         terms = impala_loss(
             log_prob,
-            batch.extras.log_prob,
+            behaviour if config.correction == "vtrace" else jax.lax.stop_gradient(log_prob),
             policy.entropy(parameters),
             value[:-1],
             value[1:],
@@ -173,30 +261,7 @@ def impala(
             weight_tm1=batch.is_transition.astype(reward.dtype),
             reduction=config.reduction,
         )
-        behaviour_kl = 0.5 * jnp.mean(jnp.square(log_prob - batch.extras.log_prob))
-        return terms.total, (terms, behaviour_kl)
-
-    def update(state: ImpalaState, batch: Trajectory) -> tuple[ImpalaState, Metrics]:
-        gradient, (terms, behaviour_kl) = jax.grad(loss, has_aux=True)(state.params, batch)
-        losses = {
-            "loss": terms.total,
-            "policy_loss": terms.policy,
-            "value_loss": terms.value,
-            "entropy": terms.entropy,
-        }
-        if axis_name is not None:
-            # A sum over the batch is the sum of its parts' sums; a mean the mean of their means.
-            combine = jax.lax.psum if config.reduction == "sum" else jax.lax.pmean
-            gradient, losses = combine((gradient, losses), axis_name)
-            behaviour_kl = jax.lax.pmean(behaviour_kl, axis_name)
-        updates, optimizer_state = optimizer.update(gradient, state.optimizer_state, state.params)
-        metrics = losses | {
-            "gradient_norm": optax.tree.norm(gradient),
-            "behaviour_kl": behaviour_kl,  # estimates KL(mu, pi) to second order: 0 iff on policy
-        }
-        return ImpalaState(optax.apply_updates(state.params, updates), optimizer_state), metrics
-
-    return Agent(init, network.initial_state, act, act_greedily, update, training_reward)
+        return terms.total, (terms, 0.5 * jnp.mean(jnp.square(log_prob - behaviour)))
 
 
 def make_optimizer(config: ImpalaConfig, num_updates: int) -> optax.GradientTransformation:

@@ -4,7 +4,7 @@ import threading
 import time
 from collections.abc import Callable
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import numpy as np
@@ -26,47 +26,54 @@ from expedition.runtime.unroll import (
 T = TypeVar("T")
 
 
-def jit_act(agent: Agent) -> Callable[..., Any]:
-    """The agent's `act`, drawing with `fold_in(key, step)`; compiled once for all actors."""
-    return jax.jit(
-        lambda params, state, timestep, key, step: agent.act(
-            params, state, timestep, jax.random.fold_in(key, step)
-        )
-    )
+class ActorFunctions(NamedTuple):
+    """What actors need of an agent."""
+
+    act: Callable[..., Any]  # drawing with `fold_in(key, step)`
+    digest: Callable[..., Any] | None
+    training_reward: Callable[[Any], Any]
+
+
+def actor_functions(agent: Agent) -> ActorFunctions:
+    """Those of the agent, compiled once for all actors."""
+
+    def act(params: Any, state: Any, timestep: Any, key: jax.Array, step: jax.Array) -> Any:
+        return agent.act(params, state, timestep, jax.random.fold_in(key, step))
+
+    digest = None if agent.digest is None else jax.jit(agent.digest)
+    return ActorFunctions(jax.jit(act), digest, agent.training_reward)
 
 
 class Actor:
     """Unrolls a policy in a batch of environments; usable with or without a thread.
 
     Args:
-      act: the shared `jit_act(agent)`.
+      functions: the shared `actor_functions(agent)`.
       like: shapes and types of an unroll, from `abstract_trajectory`.
       actor_state: the agent's initial actor state for the whole batch.
       environment: the batch to drive; the actor closes it.
       parameters: waits for those of the n-th unroll, from 0; None: any.
       key: names every action that this actor draws.
       index: which of the actors it is.
-      training_reward: the agent's.
     """
 
     def __init__(
         self,
-        act: Callable[..., Any],
+        functions: ActorFunctions,
         like: Trajectory,
         actor_state: Any,
         environment: BatchedEnvironment,
         parameters: Callable[[int | None], Versioned],
         key: jax.Array,
         index: int = 0,
-        training_reward: Callable[[Any], Any] = lambda reward: reward,
     ) -> None:
         self.environment = environment
         self.started = threading.Event()  # environments are reset, everything is compiled
         self.environment_failed = False
         self.abandoned = False  # it ends when its environment answers
         self.env_steps = 0
-        self.time = TimeSplit("parameters", "act", "environment", "record", "queue")
-        self._act = act
+        self.time = TimeSplit("parameters", "act", "environment", "record", "digest", "queue")
+        self._act, self._digest, training_reward = functions
         self._like = like
         self._actor_state = actor_state
         self._parameters = parameters
@@ -139,7 +146,12 @@ class Actor:
         position = self._position()
         self._handed_over = position.counts
         self.time.lap("record")
-        return Unroll(trajectory, version, episodes, self._index, position)
+        content: Any = trajectory
+        if self._digest is not None:
+            content = jax.device_get(self._digest(params, trajectory))
+        transitions = int(np.sum(trajectory.is_transition))
+        self.time.lap("digest")
+        return Unroll(content, transitions, version, episodes, self._index, position)
 
     def go_on(self, packed: np.ndarray) -> None:
         """Will begin at a packed position; before its start.

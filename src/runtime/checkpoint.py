@@ -34,7 +34,9 @@ class Saved(NamedTuple):
     """All that a run depends on between two updates."""
 
     learner: Any  # each device's state
-    before: Any  # the parameters of the update before, by which the next batch acts in fixed order
+    before: (
+        Any  # the parameters of the updates before, by which the next batches act in fixed order
+    )
     positions: Any  # of the actors, stacked
     counters: Any  # plain numbers by name
 

@@ -34,8 +34,11 @@ class RuntimeConfig:
     log_seconds: float = 1.0
     """Seconds between two rows of metrics."""
     deterministic: bool = False
-    """Whether actors take turns and act by the parameters of the update before the last, so that
-    two runs of one seed are equal; else everyone does what it can as soon as it can."""
+    """Whether actors take turns and act by parameters of a fixed age, so that two runs of one seed
+    are equal; else everyone does what it can as soon as it can."""
+    policy_lag: int = 1
+    """Of a deterministic run: updates by which acting parameters are older than those that learn
+    from it. 0: actors and learner wait for each other, as in A2C."""
     max_env_restarts: int = 0
     """How often, of all actors together, environments that fail are made anew; the unroll in which
     they do is dropped. What fails after that ends the run."""
@@ -60,6 +63,11 @@ class RuntimeConfig:
                 raise ValueError(
                     f"the {name} is {divisor}; expected a divisor of batch_size {self.batch_size}"
                 )
+        if self.policy_lag < 0 or (self.policy_lag != 1 and not self.deterministic):
+            raise ValueError(
+                f"policy_lag is {self.policy_lag}; expected at least 0, and deterministic with it: "
+                "the lag of a free run is what the machine makes it"
+            )
         if self.max_env_restarts < 0:
             raise ValueError(f"max_env_restarts is {self.max_env_restarts}; expected 0 or more")
         if len(set(self.learner_devices)) < len(self.learner_devices):

@@ -15,21 +15,22 @@ class Versioned(NamedTuple):
 
 
 class ParameterServer:
-    """Holds the newest two versions of the parameters; the learner publishes, actors take.
+    """Holds the newest versions of the parameters; the learner publishes, actors take.
 
     What is published must stay valid: never the arrays that the learner donates.
 
     Args:
-      versions: one or two to begin with, each newer than the one before it.
+      versions: one or more to begin with, each newer than the one before it.
+      keep: how many are held.
     """
 
-    def __init__(self, *versions: Versioned) -> None:
-        self._newest = deque(versions, maxlen=2)
+    def __init__(self, *versions: Versioned, keep: int = 2) -> None:
+        self._newest = deque(versions, maxlen=keep)
         self._changed = threading.Condition()
         self._closed = False
 
     def publish(self, version: int, params: Any) -> None:
-        """Adds the newest parameters; the third newest are gone.
+        """Adds the newest parameters; the oldest are gone when there are too many.
 
         Raises:
           ValueError: the version is not newer than the published one.
@@ -48,8 +49,8 @@ class ParameterServer:
         with self._changed:
             return self._newest[-1]
 
-    def both(self) -> list[Versioned]:
-        """What the server holds: one or two versions, the newest last."""
+    def held(self) -> list[Versioned]:
+        """What the server holds, the newest last."""
         with self._changed:
             return list(self._newest)
 
@@ -58,7 +59,7 @@ class ParameterServer:
 
         Raises:
           QueueClosed: the server is or was closed meanwhile.
-          ValueError: the version is older than the two that are held.
+          ValueError: the version is older than those that are held.
         """
         with self._changed:
             while not self._closed and self._newest[-1].version < version:

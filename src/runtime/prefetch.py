@@ -17,7 +17,8 @@ AXIS = "learners"  # the pmap axis
 class Batch(NamedTuple):
     """A batch on the learner's devices, and what came with it."""
 
-    trajectory: Trajectory  # leaves [D, T(+1), B / D, ...]; actor state [D, B / D, ...]
+    # Trajectory [D, T(+1), B / D, ...] with actor state [D, B / D, ...]; or digests [D, N / D, ...]
+    content: Any
     versions: list[int]  # of the parameters behind each unroll
     episodes: list[Episode]  # that ended in the batch
     transitions: int  # real environment steps in it
@@ -41,29 +42,41 @@ def prefetch(
 
 def make_batch(unrolls: Sequence[Unroll], devices: Sequence[jax.Device]) -> Batch:
     """Joins unrolls along the batch axis and gives each device an equal part of it."""
-    trajectory = join([unroll.trajectory for unroll in unrolls])
     return Batch(
-        shard(trajectory, devices),
+        shard(join([unroll.content for unroll in unrolls]), devices),
         [unroll.version for unroll in unrolls],
         [episode for unroll in unrolls for episode in unroll.episodes],
-        int(np.sum(trajectory.is_transition)),
+        sum(unroll.transitions for unroll in unrolls),
         {unroll.actor: unroll.then for unroll in unrolls},
     )
 
 
-def join(trajectories: Sequence[Trajectory]) -> Trajectory:
-    """Concatenates along the batch axis: 1 in time-major fields, 0 in the actor state."""
+def join(contents: Sequence[Any]) -> Any:
+    """Concatenates trajectories along the batch axis: 1 in time-major fields, 0 in the actor state.
+
+    Digests are stacked.
+    """
+    if not isinstance(contents[0], Trajectory):
+        return jax.tree.map(lambda *leaves: np.stack(leaves), *contents)
 
     def concatenate(axis: int, parts: Sequence[Any]) -> Any:
         return jax.tree.map(lambda *leaves: np.concatenate(leaves, axis), *parts)
 
-    states = concatenate(0, [trajectory.actor_state for trajectory in trajectories])
-    fields = [trajectory._replace(actor_state=()) for trajectory in trajectories]
+    states = concatenate(0, [trajectory.actor_state for trajectory in contents])
+    fields = [trajectory._replace(actor_state=()) for trajectory in contents]
     return concatenate(1, fields)._replace(actor_state=states)
 
 
-def resize(like: Trajectory, width: int) -> Trajectory:
-    """The shapes and types of `abstract_trajectory`, for another number of environments."""
+def resize(like: Any, width: int, unrolls: int) -> Any:
+    """Shapes and types of what is joined of many unrolls.
+
+    Args:
+      like: those of one.
+      width: environments of all, in a trajectory.
+      unrolls: how many, of which there are digests.
+    """
+    if not isinstance(like, Trajectory):
+        return jax.tree.map(lambda x: jax.ShapeDtypeStruct((unrolls, *x.shape), x.dtype), like)
 
     def to_width(axis: int, tree: Any) -> Any:
         return jax.tree.map(
@@ -75,7 +88,7 @@ def resize(like: Trajectory, width: int) -> Trajectory:
     return to_width(1, like._replace(actor_state=()))._replace(actor_state=states)
 
 
-def shard(trajectory: Trajectory, devices: Sequence[jax.Device]) -> Trajectory:
+def shard(content: Any, devices: Sequence[jax.Device]) -> Any:
     """Splits the batch axis among this process's devices: each leaf gets a leading axis of them."""
     own = local(devices)
     sharding = device_axis(own)
@@ -89,8 +102,10 @@ def shard(trajectory: Trajectory, devices: Sequence[jax.Device]) -> Trajectory:
 
         return jax.tree.map(put_leaf, tree)
 
-    states = put(0, trajectory.actor_state)
-    return put(1, trajectory._replace(actor_state=()))._replace(actor_state=states)
+    if not isinstance(content, Trajectory):
+        return put(0, content)
+    states = put(0, content.actor_state)
+    return put(1, content._replace(actor_state=()))._replace(actor_state=states)
 
 
 def local(devices: Sequence[jax.Device]) -> list[jax.Device]:

@@ -10,7 +10,7 @@ import numpy as np
 
 from expedition.agents.agent import Agent
 from expedition.environments.interface import BatchedEnvironment
-from expedition.runtime.actor import Actor, jit_act
+from expedition.runtime.actor import Actor, actor_functions
 from expedition.runtime.channel import BoundedQueue
 from expedition.runtime.checkpoint import Checkpoints, Saved
 from expedition.runtime.config import RuntimeConfig, select_devices
@@ -51,7 +51,7 @@ class Run:
         self._unrolls_per_batch = self._batch_size // config.environments_per_actor
         self._is_stopped = False  # by a signal to any process
         self.learner = Learner(agent, named_key(key, "learner"), self._devices.learners)
-        self._server = ParameterServer(Versioned(0, self._acting_params()))
+        self._server = self._make_server(Versioned(0, self._acting_params()))
         self._like = abstract_trajectory(
             agent,
             self._server.latest().params,
@@ -59,9 +59,11 @@ class Run:
             config.environments_per_actor,
             config.unroll_length,
         )
+        self._share = self._share_of_a_device(agent)
         self._schedule = self._make_schedule()
         self._batches: BoundedQueue[Batch] = BoundedQueue(config.prefetch)
-        act, states = jit_act(agent), _actor_states(agent, config, self._devices.actor)
+        functions = actor_functions(agent)
+        states = _actor_states(agent, config, self._devices.actor)
         first = jax.process_index() * config.actors  # actors are numbered through all processes
 
         def make_actor(i: int, environment: BatchedEnvironment) -> Actor:
@@ -71,16 +73,7 @@ class Run:
                 return self._schedule.parameters(i, unroll)
 
             key_i = named_key(key, "actor", first + i)
-            return Actor(
-                act,
-                self._like,
-                states[i],
-                environment,
-                parameters,
-                key_i,
-                i,
-                agent.training_reward,
-            )
+            return Actor(functions, self._like, states[i], environment, parameters, key_i, i)
 
         self._pool = ActorPool(
             make_actor,
@@ -103,14 +96,14 @@ class Run:
             return None
         return Saved(
             learner=self.learner.get_state(),
-            before=jax.device_get(self._server.both()[0].params),
+            before=jax.device_get(self._before()),
             positions=share(np.stack(packed)),
             counters=self.window.get_state(),
         )
 
     def like(self) -> Saved:
         """What `saved` looks like, as far as it is known before the start."""
-        before = jax.device_get(self._server.latest().params)
+        before = jax.device_get(self._before())
         return Saved(self.learner.shapes(), before, positions=None, counters=())
 
     def go_on(self, saved: Saved) -> None:
@@ -119,9 +112,10 @@ class Run:
         self.window.set_state(saved.counters)
         updates = self.window.updates
         before = jax.device_put(saved.before, self._devices.actor)
-        self._server = ParameterServer(
-            Versioned(updates - 1, before), Versioned(updates, self._acting_params())
-        )
+        versions = [Versioned(updates - len(before) + i, x) for i, x in enumerate(before)]
+        # Of a run's first updates there are not so many: the oldest stands for those before it.
+        real = [held for held in versions if held.version >= 0]
+        self._server = self._make_server(*real, Versioned(updates, self._acting_params()))
         self._schedule = self._make_schedule()
         self._pool.go_on(own_share(saved.positions))
 
@@ -166,8 +160,7 @@ class Run:
             join = partial(prefetch, unrolls, self._batches, self._unrolls_per_batch, learners)
             supervisor.spawn("prefetch", join)
             # In a thread, so that a fault elsewhere or a signal need not wait for it.
-            width = resize(self._like, config.batch_size // len(learners))
-            supervisor.spawn("compile", partial(self.learner.compile, width))
+            supervisor.spawn("compile", partial(self.learner.compile, self._share))
 
             def goes_on() -> bool:
                 self._pool.watch()
@@ -195,12 +188,12 @@ class Run:
         window, update = self.window, self.window.updates + 1
         window.time.lap("wait")
         self._is_whole = False
-        metrics, stopped = jax.device_get(self.learner.update(batch.trajectory, stops=stops))
+        metrics, stopped = jax.device_get(self.learner.update(batch.content, stops=stops))
         bad = [name for name, value in metrics.items() if not np.isfinite(value)]
         if bad:
             raise NonFiniteError(
                 f"update {update}: {', '.join(bad)} not finite: {metrics}",
-                jax.device_get(batch.trajectory),
+                jax.device_get(batch.content),
             )
         window.time.lap("update")
         self._server.publish(update, self._acting_params())
@@ -220,6 +213,28 @@ class Run:
             checkpoints.wait()
         self.window.time.lap("save")
 
+    def _share_of_a_device(self, agent: Agent) -> Any:
+        """Shapes and types of what a learner's device gets of a batch."""
+        each, devices = self._config.environments_per_actor, len(self._devices.learners)
+        width, like = self._config.batch_size // devices, self._like
+        if agent.digest is not None:
+            if width % each:
+                raise ValueError(
+                    f"{devices} learner devices share batches of {self._config.batch_size // each} "
+                    "unrolls; expected a divisor: this agent's actors send digests, not rows"
+                )
+            like = jax.eval_shape(agent.digest, self._server.latest().params, like)
+        return resize(like, width, width // each)
+
+    def _make_server(self, *versions: Versioned) -> ParameterServer:
+        return ParameterServer(*versions, keep=self._config.policy_lag + 1)
+
+    def _before(self) -> list[Any]:
+        """The parameters of as many updates before as the next batch may need, the newest last."""
+        held = [versioned.params for versioned in self._server.held()]
+        missing = self._config.policy_lag + 1 - len(held)
+        return ([held[0]] * missing + held)[:-1]
+
     def _acting_params(self) -> Any:
         return jax.device_put(self.learner.params(), self._devices.actor)
 
@@ -227,7 +242,13 @@ class Run:
         if not self._config.deterministic:
             return FreeRunning(self._server, self._config.queue_capacity)
         batches = self._server.latest().version
-        return FixedOrder(self._server, self._config.actors, self._unrolls_per_batch, batches)
+        return FixedOrder(
+            self._server,
+            self._config.actors,
+            self._unrolls_per_batch,
+            batches,
+            lag=self._config.policy_lag,
+        )
 
 
 def _try(error: BaseException, function: Callable[[], None]) -> None:

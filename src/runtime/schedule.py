@@ -65,24 +65,31 @@ class FreeRunning:
 
 
 class FixedOrder:
-    """Actors take turns, and act by the parameters of the update before the last: nothing is left
-    to timing.
+    """Actors take turns, and act by parameters of a certain age: nothing is left to timing.
 
     Unroll j of all is made by actor j mod A and belongs to batch b = j // u, for A actors and u
-    unrolls in a batch. Its actions are by version b - 1 (the first batch's by version 0): the
-    learner is at batch b - 1 meanwhile, and the lag is 1. Each actor has a queue of one unroll.
+    unrolls in a batch. Its actions are by version b - lag, or 0 before there is one. With a lag of
+    1 the learner is at batch b - 1 meanwhile; with 0 actors and learner wait for each other. Each
+    actor has a queue of one unroll.
 
     Args:
       server: of the parameters.
       actors: A.
       unrolls_per_batch: u.
       batches: how many the learner has learnt from before, in the run that goes on.
+      lag: updates between the parameters that acted and those that learn from it.
     """
 
     def __init__(
-        self, server: ParameterServer, actors: int, unrolls_per_batch: int, batches: int = 0
+        self,
+        server: ParameterServer,
+        actors: int,
+        unrolls_per_batch: int,
+        batches: int = 0,
+        *,
+        lag: int = 1,
     ) -> None:
-        self._server = server
+        self._server, self._lag = server, lag
         self._per_batch = unrolls_per_batch
         self._first = batches * unrolls_per_batch
         self._queues: list[BoundedQueue[Unroll]] = [BoundedQueue(1) for _ in range(actors)]
@@ -94,7 +101,7 @@ class FixedOrder:
     def parameters(self, actor: int, unroll: int) -> Versioned:
         """Those that every run has at this unroll."""
         batch = (unroll * len(self._queues) + actor) // self._per_batch
-        return self._server.at(max(0, batch - 1))
+        return self._server.at(max(0, batch - self._lag))
 
     def unrolls(self) -> Iterator[Unroll]:
         """One of each actor in turn."""

@@ -73,7 +73,8 @@ def _is_key(x: Any) -> bool:
 class Unroll(NamedTuple):
     """What an actor sends to the learner."""
 
-    trajectory: Trajectory
+    content: Any  # what it learns from: the trajectory, or the agent's digest of it
+    transitions: int  # real environment steps in it
     version: int  # of the parameters that chose all of its actions
     episodes: list[Episode]  # that ended in it
     actor: int  # who made it

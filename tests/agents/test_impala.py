@@ -192,7 +192,7 @@ def test_the_behaviours_log_prob_is_that_of_the_action_taken():
     agent = impala(ImpalaConfig(), environment.spec, network, num_updates=1)
     params = agent.init(jax.random.key(0)).params
     actor = make_actor(agent, environment, params, 50)
-    trajectory = actor.unroll().trajectory
+    trajectory = actor.unroll().content
     assert np.max(np.abs(trajectory.action)) > 1.0  # stored unclipped
     mean, log_std = (np.asarray(x, np.float64) for x in trajectory.extras.policy)
     z = (trajectory.action - mean) / np.exp(log_std)

@@ -54,6 +54,18 @@ def test_every_update_may_be_the_one_that_is_saved(tmp_path):
         assert_equal(resumed.params, unbroken.params)
 
 
+@pytest.mark.parametrize("lag", [0, 4])
+@pytest.mark.parametrize("update", [2, 7])
+def test_a_run_of_another_lag_goes_on_too(lag, update, tmp_path):
+    """All parameters that actors may yet ask for are saved, or are the first ones."""
+    whole = config("impala", 12, policy_lag=lag)
+    unbroken, _ = run("impala", whole)
+    half = config("impala", update, policy_lag=lag)
+    run("impala", half, budget=12, checkpoints=checkpoints(tmp_path))
+    resumed, _ = run("impala", whole, checkpoints=checkpoints(tmp_path))
+    assert_equal(resumed.params, unbroken.params)
+
+
 def test_a_free_run_goes_on_too(tmp_path):
     first, _ = run(
         "impala", config("impala", 10, deterministic=False), checkpoints=checkpoints(tmp_path)

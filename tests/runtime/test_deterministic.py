@@ -50,3 +50,24 @@ def test_another_seed_is_another_run():
     one, other = (run("impala", settings, key=jax.random.key(i))[0] for i in range(2))
     with pytest.raises(AssertionError):
         assert_equal(one.params, other.params)
+
+
+@pytest.mark.parametrize("lag", [0, 1, 3])
+def test_the_lag_is_as_it_is_set(lag):
+    settings = config("impala", 12, policy_lag=lag)
+    (one, rows), (other, _) = (run("impala", settings) for _ in range(2))
+    lags = [(row["policy_lag_min"], row["policy_lag_max"]) for row in rows]
+    assert lags == [(min(lag, update), min(lag, update)) for update in range(12)]
+    assert_equal(one.params, other.params)
+
+
+def test_data_without_a_lag_are_on_policy():
+    _, rows = run("impala", config("impala", 5, policy_lag=0))
+    _, stale = run("impala", config("impala", 5, policy_lag=3))
+    assert max(row["behaviour_kl"] for row in rows) < 1e-10
+    assert stale[-1]["behaviour_kl"] > 1e-7
+
+
+def test_a_free_run_has_no_lag_to_set():
+    with pytest.raises(ValueError, match="policy_lag is 3; expected"):
+        config("impala", 5, policy_lag=3, deterministic=False)

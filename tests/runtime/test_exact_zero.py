@@ -39,7 +39,7 @@ def test_every_error_is_zero_through_threads_queue_and_learner(discount, unroll_
         supervisor.spawn("actor", lambda: actor.run(unrolls, DEVICES[0]))
         supervisor.spawn("prefetch", lambda: prefetch(unrolls, batches, 2, DEVICES))
         for _ in range(max(3, 30 // unroll_length)):
-            assert is_zero(learner.update(batches.get(timeout=60).trajectory)[0])
+            assert is_zero(learner.update(batches.get(timeout=60).content)[0])
 
 
 @pytest.mark.parametrize("off_policy", [False, True])
@@ -48,7 +48,7 @@ def test_values_are_exact_whatever_the_importance_weights(off_policy):
     other = agent.init(jax.random.key(7)).params if off_policy else None
     learner = Learner(agent, jax.random.key(0), DEVICES)
     actor = make_actor(agent, ExactZero(NUM_ENVIRONMENTS, 0.9), other or learner.params(), 20)
-    metrics, _ = learner.update(shard(actor.unroll().trajectory, DEVICES))
+    metrics, _ = learner.update(shard(actor.unroll().content, DEVICES))
     assert abs(float(metrics["value_loss"])) < 1e-6
     assert (abs(float(metrics["behaviour_kl"])) > 0.01) == off_policy
 
@@ -59,7 +59,7 @@ def canned():
     agent = make_agent(0.9)
     learner = Learner(agent, jax.random.key(0), DEVICES)
     actor = make_actor(agent, ExactZero(NUM_ENVIRONMENTS, 0.9), learner.params(), 20)
-    return learner, join([actor.unroll().trajectory, actor.unroll().trajectory])
+    return learner, join([actor.unroll().content, actor.unroll().content])
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,7 @@ def updated(reduction, unrolls, num_devices):
     devices = jax.devices()[:num_devices]
     learner = Learner(make_agent(reduction), jax.random.key(0), devices)
     before = jax.device_get(learner.params())
-    metrics, _ = learner.update(make_batch(unrolls, devices).trajectory)
+    metrics, _ = learner.update(make_batch(unrolls, devices).content)
     return before, jax.device_get(learner.params()), jax.device_get(metrics)
 
 
@@ -62,7 +62,7 @@ def test_params_survive_the_donation_of_the_state(unrolls):
     learner = Learner(make_agent("mean"), jax.random.key(0), devices)
     held = learner.params()
     before = jax.device_get(held)
-    batch = make_batch(unrolls, devices).trajectory
+    batch = make_batch(unrolls, devices).content
     learner.update(batch)
     learner.update(batch)
     jax.tree.map(np.testing.assert_array_equal, jax.device_get(held), before)

@@ -1,4 +1,4 @@
-"""The parameter server: the newest two versions."""
+"""The parameter server: the newest versions."""
 
 import threading
 
@@ -19,7 +19,7 @@ def test_a_version_is_waited_for():
     assert found == [Versioned(2, "two")]
     assert server.at(1) == Versioned(1, "one")
     assert server.latest() == Versioned(2, "two")
-    assert server.both() == [Versioned(1, "one"), Versioned(2, "two")]
+    assert server.held() == [Versioned(1, "one"), Versioned(2, "two")]
 
 
 def test_a_version_that_is_gone_is_an_error():

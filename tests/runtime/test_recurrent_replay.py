@@ -21,7 +21,7 @@ def test_logits_and_states_equal_the_actors_across_episode_ends():
     params = jax.tree.map(lambda x: x + 0.3 * jax.random.normal(next(noise), x.shape), params)
     # Seven rows do not divide the episode's ten.
     actor = make_actor(agent, environment, params, unroll_length=7)
-    unrolls = [actor.unroll().trajectory for _ in range(5)]
+    unrolls = [actor.unroll().content for _ in range(5)]
     starts = 0
     for trajectory, following in itertools.pairwise(unrolls):
         logits, _, _ = network.apply(

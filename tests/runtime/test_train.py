@@ -14,7 +14,7 @@ import pytest
 from actors import make_actor
 from expedition.runtime import prefetch as prefetch_module
 from expedition.runtime import supervision, train
-from expedition.runtime.actor import jit_act
+from expedition.runtime.actor import actor_functions
 from expedition.runtime.channel import BoundedQueue
 from expedition.runtime.learner import Learner
 from expedition.runtime.prefetch import prefetch
@@ -264,7 +264,7 @@ def test_each_function_is_compiled_once_however_many_actors():
 @pytest.mark.parametrize("queues", ["full", "empty"])
 def test_fifty_starts_and_stops_with_queues_full_or_empty(queues):
     agent = fake_agent()
-    act = jit_act(agent)
+    functions = actor_functions(agent)
     params = jax.numpy.zeros(())
     rng = np.random.default_rng(0)
     for cycle in range(50):
@@ -274,7 +274,7 @@ def test_fifty_starts_and_stops_with_queues_full_or_empty(queues):
         environments = [FakeEnvironment(hook=hook) for _ in range(3)]
         with Supervisor(ended.set, unrolls.close, batches.close) as supervisor:
             for environment in environments:
-                actor = make_actor(agent, environment, params, 2, cycle, act)
+                actor = make_actor(agent, environment, params, 2, cycle, functions)
                 supervisor.spawn("actor", partial(actor.run, unrolls, devices()[0]))
             supervisor.spawn("prefetch", partial(prefetch, unrolls, batches, 2, devices()))
             if queues == "full":  # everything is made, and waits behind a learner that is not there
