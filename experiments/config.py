@@ -76,7 +76,9 @@ def read(folder: Path, kind: type[C]) -> C:
     try:
         fields = json.loads((folder / "config.json").read_text())
         config: C = _build(kind, fields | {"resume": None})
-        return config
+        # Where the other processes were is of that start alone.
+        heartbeat = DistributedConfig(heartbeat_seconds=config.distributed.heartbeat_seconds)
+        return dataclasses.replace(config, distributed=heartbeat)
     except (OSError, KeyError, TypeError) as error:
         raise ValueError(f"{folder} holds no run's settings that can be read: {error!r}") from error
 
@@ -97,8 +99,6 @@ def differences(before: JobConfig, now: JobConfig) -> list[str]:
         "checkpoints",
         "distributed",
         "platform",
-        "name",
-        "out",
         "resume",
         "allow_changes",
         "exit_code_when_stopped",

@@ -32,7 +32,7 @@ from expedition.runtime import (
     stop_on_signals,
     train,
 )
-from expedition.runtime.distributed import all_agree, is_main, joined
+from expedition.runtime.distributed import all_agree, is_main, joined, require_platform
 from expedition.runtime.metrics import CSVLogger, MetricsLogger, Row, TensorBoardLogger
 from expedition.runtime.progress import ProgressLine
 from expedition.runtime.record import (
@@ -76,6 +76,7 @@ class Experiment(Generic[C]):
           FileExistsError: there is a run of that name.
         """
         plots.require()
+        require_platform(config.platform)
         devices = select_devices(config.runtime)
         folder = config.out / (config.name or self._default_name(config))
         names: list[Name] = []
@@ -83,11 +84,13 @@ class Experiment(Generic[C]):
             folder = config.resume.resolve()
             _check_changes(read(folder, type(config)), config)
             newest = saved_updates(folder / "checkpoints")
-            print(f"going on from update {newest}")
             names = ["from", newest] if newest else []  # no episode begins as one did before
         actors = [make_actor_environment(config, i, *names) for i in range(config.runtime.actors)]
         agent = self.make_agent(config, actors[0].spec)
-        _record(config, folder)
+        if config.resume is None:
+            if is_main():
+                create_run(folder, config)
+            all_agree(True)  # that there is a folder
         checkpoints = Checkpoints(folder / "checkpoints", config.checkpoints)
         print(f"actors on {devices.actor}, learner on {', '.join(map(str, devices.learners))}")
         return Job(config, actors, agent, folder, checkpoints)
@@ -107,7 +110,7 @@ class Experiment(Generic[C]):
 
     def main(self, arguments: Sequence[str] | None = None) -> None:
         """The command line: exit code 2 and one line for bad input, 1 for a run that failed."""
-        with ExitStack() as stack:
+        with stop_on_signals() as request, ExitStack() as stack:
             try:
                 config = self.parse(sys.argv[1:] if arguments is None else arguments)
                 stack.enter_context(joined(config.distributed, config.platform))
@@ -115,7 +118,7 @@ class Experiment(Generic[C]):
             except (ValueError, ModuleNotFoundError, FileExistsError) as error:
                 print(f"error: {error}", file=sys.stderr)
                 sys.exit(2)
-            summary = run(job)
+            summary = run(job, request)
             if is_main():
                 _tell(job, summary)
         if summary["exit_state"] != "finished":
@@ -180,64 +183,64 @@ def _check_changes(before: JobConfig, now: JobConfig) -> None:
         print(change)
 
 
-def _record(config: JobConfig, folder: Path) -> None:
-    """Makes the folder of a new run; notes what is changed of one that goes on."""
-    if config.resume is None:
-        if is_main():
-            create_run(folder, config)
-        all_agree(True)  # that there is a folder
-    elif is_main():
-        kept = dataclasses.replace(config, resume=None, allow_changes=False)
-        write_json(folder / "config.json", kept)
+def run(job: Job, request: StopRequest | None = None) -> dict[str, Any]:
+    """Trains, evaluates and records, until it is asked to stop; returns the summary.
 
-
-def run(job: Job) -> dict[str, Any]:
-    """Trains, evaluates and records; returns the summary."""
+    The request is from the caller's `stop_on_signals`; None: Ctrl-C and SIGTERM stop this run.
+    """
+    if request is None:
+        with stop_on_signals() as request:
+            return run(job, request)
     folder = job.folder
     start = time.perf_counter()
     summary: dict[str, Any] = {"exit_state": "failed", **provenance()}
-    with stop_on_signals() as request:
-        try:
-            summary |= _train_and_evaluate(job, request)
-        except BaseException as error:
-            summary["exit_state"] = f"failed: {type(error).__name__}: {error}"
-            if isinstance(error, NonFiniteError):  # each process has a part of the batch
-                number = f"_{jax.process_index()}" if jax.process_count() > 1 else ""
-                save_arrays(folder / f"nonfinite_batch{number}.npz", error.batch)
-            raise
-        finally:
-            summary["wall_seconds"] = time.perf_counter() - start
-            if is_main():
-                write_json(folder / "summary.json", summary)
-        if is_main() and (folder / "metrics.csv").exists():
-            plots.learning_curve(folder)
+    try:
+        summary |= _train_and_evaluate(job, request)
+    except BaseException as error:
+        summary["exit_state"] = f"failed: {type(error).__name__}: {error}"
+        if isinstance(error, NonFiniteError):  # each process has a part of the batch
+            number = f"_{jax.process_index()}" if jax.process_count() > 1 else ""
+            save_arrays(folder / f"nonfinite_batch{number}.npz", error.batch)
+            all_agree(True)  # that it is there: the first to end would end the others
+        raise
+    finally:
+        summary["wall_seconds"] = time.perf_counter() - start
+        if is_main():
+            write_json(folder / "summary.json", summary)
+    if is_main() and (folder / "metrics.csv").exists():
+        plots.learning_curve(folder)
     return summary
 
 
 def _train_and_evaluate(job: Job, request: StopRequest) -> dict[str, Any]:
     """Trains, saves the parameters, evaluates; what the summary says of it."""
-    config, result = job.config, _train(job, request)
+    result = _train(job, request)
     save_params(job.folder, result.params)
     summary = {
         "exit_state": result.exit_state,
         **result.counters,
         "steps_per_second": result.steps_per_second,
     }
-    if request.reason is None:
-        fresh = make_environment(config, config.evaluation_episodes, "evaluation")
-        with jax.default_device(select_devices(config.runtime).actor):
-            evaluation = evaluate(
-                job.agent,
-                result.params,
-                fresh,
-                request=request,
-                stall_timeout=config.runtime.stall_timeout,
-            )
+    if result.exit_state == "finished":
+        evaluation = None if request.reason else _evaluate(job, result.params, request)
         if evaluation is None:
             summary["exit_state"] = f"stopped by {request.reason} in the evaluation"
         else:
             summary["evaluation"] = evaluation.summary()
     return summary
+
+
+def _evaluate(job: Job, params: Any, request: StopRequest) -> Evaluation | None:
+    config = job.config
+    fresh = make_environment(config, config.evaluation_episodes, "evaluation")
+    with jax.default_device(select_devices(config.runtime).actor):
+        return evaluate(
+            job.agent,
+            params,
+            fresh,
+            request=request,
+            stall_timeout=config.runtime.stall_timeout,
+        )
 
 
 def _train(job: Job, request: StopRequest) -> TrainResult:
@@ -253,6 +256,12 @@ def _train(job: Job, request: StopRequest) -> TrainResult:
             writes = [logger.write for logger in (*loggers, progress)]
         stack.callback(job.checkpoints.close)
 
+        def on_start(updates: int) -> None:
+            if config.resume is not None and is_main():
+                print(f"going on from update {updates}")
+                kept = dataclasses.replace(config, resume=None, allow_changes=False)
+                write_json(job.folder / "config.json", kept)
+
         def log(row: Row) -> None:
             for write in writes:
                 write(row)
@@ -266,6 +275,7 @@ def _train(job: Job, request: StopRequest) -> TrainResult:
             request=request,
             checkpoints=job.checkpoints,
             rebuild=lambda actor, n: make_actor_environment(config, actor, "restart", n),
+            on_start=on_start,
         )
 
 

@@ -8,7 +8,8 @@
 #SBATCH --time=24:00:00
 #SBATCH --requeue
 #SBATCH --open-mode=append
-# SIGTERM comes 60 s before the end: the run saves and ends with 75, and the job queues again.
+# SIGTERM comes 60 s before the end: the run saves and ends with 75 (143 if it had not begun), and
+# the job queues again.
 #SBATCH --signal=TERM@60
 set -euo pipefail
 
@@ -22,5 +23,5 @@ fi
 # Processes, their numbers and the coordinator are read from SLURM.
 srun .venv/bin/python -m experiments.impala "${HOW[@]}" --processes 0 --platform gpu \
     --exit-code-when-stopped 75 && CODE=0 || CODE=$?
-[ "$CODE" -eq 75 ] && scontrol requeue "$SLURM_JOB_ID"
+[[ "$CODE" =~ ^(75|143)$ ]] && scontrol requeue "$SLURM_JOB_ID"
 exit "$CODE"

@@ -18,6 +18,7 @@ from expedition.runtime.unroll import (
     EpisodeCounter,
     Position,
     Unroll,
+    is_nowhere,
     packed_counts,
     require_finite,
     unpack,
@@ -85,7 +86,8 @@ class Actor:
         self._handing_over = threading.Lock()
         self.first: Position | None = None  # where it has begun; None before
         self._packed: np.ndarray | None = None  # where it is to begin
-        self._handed_over = np.zeros(3, np.int64)  # counts after its last unroll
+        self._handed_over = np.zeros(4, np.int64)  # counts after its last unroll
+        self.restarts = 0  # times that its environments were made anew
         self._steps = 0
         self._unrolls = 0
         self._episodes = EpisodeCounter(environment.num_environments, training_reward)
@@ -113,7 +115,7 @@ class Actor:
             self.environment.close()
         except BaseException as error:
             try:
-                self.environment.close()
+                self._ask(self.environment.close)
             except Exception as second:  # the first one is what went wrong
                 error.add_note(f"closing the environment then raised {second!r}")
             raise
@@ -158,14 +160,16 @@ class Actor:
 
         Environments whose state cannot be saved start new episodes.
         """
-        self._packed = packed
-        self._count_from(packed_counts(packed))
+        if not is_nowhere(packed):
+            self._packed = packed
+            self._count_from(packed_counts(packed))
 
     def succeed(self, other: "Actor") -> None:
         """Counts on from the last unroll of an actor that is no more, with episodes of its own."""
         self.time = other.time
         other.started.set()  # nobody need wait for it
         self._count_from(other._handed_over)
+        self.restarts = other.restarts
 
     def abandon(self, seconds: float) -> bool:
         """Gives up an environment that has not answered for so long; False if it has.
@@ -205,7 +209,7 @@ class Actor:
     def _position(self) -> Position:
         environment = self.environment
         return Position(
-            np.array([self._steps, self._unrolls, self.env_steps]),
+            np.array([self._steps, self._unrolls, self.env_steps, self.restarts]),
             environment.get_state() if isinstance(environment, Restorable) else (),
             self._timestep,
             self._actor_state,
@@ -214,7 +218,7 @@ class Actor:
 
     def _count_from(self, counts: np.ndarray) -> None:
         self._handed_over = counts
-        self._steps, self._unrolls, self.env_steps = counts.tolist()
+        self._steps, self._unrolls, self.env_steps, self.restarts = counts.tolist()
 
     def _start(self) -> None:
         """Resets the environments, or puts them where they were, and acts once in vain: both are

@@ -2,10 +2,12 @@
 
 import shutil
 import warnings
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
@@ -135,8 +137,14 @@ class Checkpoints:
         return None
 
     def _read(self, updates: int, like: Saved) -> Saved:
-        shape = self._manager.item_metadata(updates)["run"].tree["positions"].shape
-        parts = like._replace(counters=(), positions=shared_like(shape, np.uint8))
+        tree = self._manager.item_metadata(updates)["run"].tree
+        parts = like._replace(counters=(), positions=shared_like(tree["positions"].shape, np.uint8))
+        saved_shapes, shapes = _shapes(tree), _shapes(parts)
+        if saved_shapes != shapes:
+            raise ValueError(
+                f"it has arrays of {sorted((saved_shapes - shapes).elements())}, this run has "
+                f"{sorted((shapes - saved_shapes).elements())} in their place"
+            )
         found = self._manager.restore(
             updates,
             args=ocp.args.Composite(
@@ -163,3 +171,7 @@ class Checkpoints:
     def close(self) -> None:
         """Waits, and ends orbax's threads."""
         self._manager.close()
+
+
+def _shapes(tree: Any) -> Counter[tuple[int, ...]]:
+    return Counter(tuple(leaf.shape) for leaf in jax.tree.leaves(tree))

@@ -54,14 +54,13 @@ def joined(config: DistributedConfig, platform: Platform | None = None) -> Itera
 
     An exception ends one of several processes at once, so that the others notice: it would else
     wait for them, and they for it.
-
-    Raises:
-      ValueError: this machine does not have the platform.
     """
     faulthandler.enable(sys.__stderr__ or 2)  # the stacks, should JAX end the process
     if platform == "cpu":
         jax.config.update("jax_platforms", "cpu")
     if config.processes != 1:
+        # It would take SIGTERM for itself.
+        jax.config.update("jax_enable_preemption_service", False)
         jax.distributed.initialize(
             coordinator_address=config.coordinator,
             num_processes=config.processes or None,
@@ -69,11 +68,6 @@ def joined(config: DistributedConfig, platform: Platform | None = None) -> Itera
             heartbeat_timeout_seconds=config.heartbeat_seconds,
         )
     try:
-        if platform is not None and jax.default_backend() != platform:
-            raise ValueError(
-                f"platform {platform} was given; JAX finds {jax.default_backend()} devices only: "
-                "install its plugin (such as jax[cuda12]), or leave --platform out"
-            )
         yield
     except BaseException as error:
         if config.processes == 1 or (isinstance(error, SystemExit) and not error.code):
@@ -83,6 +77,19 @@ def joined(config: DistributedConfig, platform: Platform | None = None) -> Itera
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(error.code if isinstance(error, SystemExit) and isinstance(error.code, int) else 1)
+
+
+def require_platform(platform: Platform | None) -> None:
+    """Checks that JAX computes where it was asked to.
+
+    Raises:
+      ValueError: this machine does not have the platform.
+    """
+    if platform is not None and jax.default_backend() != platform:
+        raise ValueError(
+            f"platform {platform} was given; JAX finds {jax.default_backend()} devices only: "
+            "install its plugin (such as jax[cuda12]), or leave --platform out"
+        )
 
 
 def is_main() -> bool:

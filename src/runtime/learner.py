@@ -7,8 +7,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 
-from expedition.agents.agent import Agent, Metrics, Trajectory
+from expedition.agents.agent import Agent, Metrics
 from expedition.runtime.prefetch import AXIS, device_axis, local
 
 # One call for all leaves; its results are new arrays, never those that are donated.
@@ -33,12 +34,15 @@ class Learner:
         self._state = init(jnp.broadcast_to(key, len(own)))
         self.compiled = threading.Event()
 
-        def update(state: Any, batch: Trajectory, stops: jax.Array) -> Any:
-            return *agent.update(state, batch), jax.lax.pmax(stops, AXIS)
+        def update(state: Any, batch: Any, stops: jax.Array) -> Any:
+            state, metrics = agent.update(state, batch)
+            # Not finite if any of them is not: before anyone acts by them, or saves them.
+            metrics |= {"parameter_norm": optax.tree.norm(state.params)}
+            return state, metrics, jax.lax.pmax(stops, AXIS)
 
         self._update = jax.pmap(update, axis_name=AXIS, devices=list(devices), donate_argnums=0)
 
-    def compile(self, like: Trajectory) -> None:
+    def compile(self, like: Any) -> None:
         """Compiles the update for one device's share of a batch (`jax.ShapeDtypeStruct`s).
 
         It would be compiled at the first update anyway; this way the actors start meanwhile.
@@ -56,7 +60,7 @@ class Learner:
             jax.block_until_ready(self._update(_copy(self._state), zeros, self._flag(False)))
         self.compiled.set()
 
-    def update(self, batch: Trajectory, *, stops: bool = False) -> tuple[Metrics, jax.Array]:
+    def update(self, batch: Any, *, stops: bool = False) -> tuple[Metrics, jax.Array]:
         """One update from a sharded batch.
 
         Args:

@@ -26,7 +26,7 @@ class ActorPool:
       environments: a batch for each actor.
       max_restarts: how often, of all actors together, environments may be made anew. The unroll in
         which they failed is dropped. What fails after that is raised.
-      rebuild: `(actor, restarts so far) -> environments`, needed for that.
+      rebuild: `(actor, its restarts so far) -> environments`, needed for that.
       timeout: seconds that an environment may take for one step or reset.
     """
 
@@ -44,11 +44,15 @@ class ActorPool:
                 f"max_env_restarts is {max_restarts}; expected rebuild, which makes environments"
             )
         self.actors = [make_actor(i, batch) for i, batch in enumerate(environments)]
-        self.restarts = 0
         self._make_actor, self._rebuild = make_actor, rebuild
         self._max_restarts, self._timeout = max_restarts, timeout
         self._lock = threading.Lock()
         self._threads: dict[int, threading.Thread] = {}
+
+    @property
+    def restarts(self) -> int:
+        """How often environments were made anew."""
+        return sum(actor.restarts for actor in self.actors)
 
     def go_on(self, packed: np.ndarray) -> None:
         """Continues from packed positions `[actors, N]`, before the start."""
@@ -100,13 +104,13 @@ class ActorPool:
         with self._lock:
             if self._rebuild is None or self.restarts >= self._max_restarts:
                 return False
-            self.restarts += 1
+            actor.restarts += 1
             restarts = self.restarts
         _log.warning(
             "actor %d: environments made anew (%d of at most %d times) after %s: %s",
             *(index, restarts, self._max_restarts, type(error).__name__, error),
         )
-        successor = self._make_actor(index, self._rebuild(index, restarts))
+        successor = self._make_actor(index, self._rebuild(index, actor.restarts))
         successor.succeed(actor)
         self.actors[index] = successor
         return True

@@ -52,7 +52,9 @@ def save_arrays(path: Path, tree: Any) -> None:
     """Saves arrays under their paths in the tree, for `numpy.load`."""
     leaves, _ = jax.tree_util.tree_flatten_with_path(tree)
     names = {jax.tree_util.keystr(path, simple=True, separator="."): leaf for path, leaf in leaves}
-    np.savez_compressed(path, **names)
+    new = path.with_name(f".{path.name}")
+    np.savez_compressed(new, **names)
+    new.replace(path)  # at once: never half of it
 
 
 def save_params(folder: Path, params: Any) -> None:

@@ -1,5 +1,6 @@
 """Actors, queues, prefetch and learner wired together: one run, from one update to the next."""
 
+import warnings
 from collections.abc import Callable, Sequence
 from functools import partial
 from operator import itemgetter
@@ -23,7 +24,7 @@ from expedition.runtime.pool import ActorPool, Rebuild
 from expedition.runtime.prefetch import Batch, prefetch, resize
 from expedition.runtime.schedule import FixedOrder, FreeRunning, Schedule
 from expedition.runtime.supervision import StopRequest, Supervisor, Watchdog
-from expedition.runtime.unroll import Position, abstract_trajectory, pack
+from expedition.runtime.unroll import Position, abstract_trajectory, nowhere, pack
 from expedition.runtime.window import Window
 
 
@@ -87,17 +88,23 @@ class Run:
         self.window = Window(self._pool, lambda: len(self._schedule))
 
     def saved(self) -> Saved | None:
-        """Where it is, between two updates: arrays that nobody will change. None: too early."""
+        """Where it is, between two updates: arrays that nobody will change.
+
+        None: too early, since an actor has not begun, and in fixed order each must go on where it
+        was. Else such a one begins anew.
+        """
         positions = [
             self._positions.get(i, actor.first) for i, actor in enumerate(self._pool.actors)
         ]
-        packed = [pack(position) for position in positions if position is not None]
-        if len(packed) < len(positions):
+        packed = [None if position is None else pack(position) for position in positions]
+        known = [position for position in packed if position is not None]
+        if not known or (self._config.deterministic and len(known) < len(packed)):
             return None
+        new = nowhere(like=known[0])
         return Saved(
             learner=self.learner.get_state(),
             before=jax.device_get(self._before()),
-            positions=share(np.stack(packed)),
+            positions=share(np.stack([new if p is None else p for p in packed])),
             counters=self.window.get_state(),
         )
 
@@ -135,6 +142,7 @@ class Run:
                 _try(error, partial(self._save, checkpoints, wait=True))
             raise
         if checkpoints is not None:
+            watchdog.feed()
             self._save(checkpoints, wait=True)
         if self.window.updates_since_log:
             log(self.window.close())
@@ -170,6 +178,8 @@ class Run:
 
             while not self.learner.compiled.wait(timeout=0.5) and goes_on():
                 pass
+            watchdog.feed()
+            owes_save = False
             while window.updates < config.num_updates and goes_on():
                 try:
                     batch = self._batches.get(timeout=0.5)
@@ -177,8 +187,11 @@ class Run:
                     continue
                 self._learn(batch, stops=request.reason is not None)
                 watchdog.feed()
-                if checkpoints is not None and checkpoints.is_due(window.updates):
-                    self._save(checkpoints)
+                if checkpoints is not None:
+                    owes_save |= checkpoints.is_due(window.updates)
+                    if owes_save:
+                        owes_save = not self._save(checkpoints)  # too early: after the next update
+                        watchdog.feed()
                 if window.seconds() >= config.log_seconds:
                     log(window.close())
                 window.time.lap("log")
@@ -203,15 +216,21 @@ class Run:
         self._is_stopped = bool(stopped)
         self._is_whole = True
 
-    def _save(self, checkpoints: Checkpoints, *, wait: bool = False) -> None:
+    def _save(self, checkpoints: Checkpoints, *, wait: bool = False) -> bool:
+        """Whether it was not too early for it."""
         checkpoints.wait()  # before there is another copy of the state
-        saved = self.saved()
+        saved = self.saved() if self.window.updates > 0 else None
         # Several processes save together or not at all.
-        if all_agree(saved is not None) and saved is not None and self.window.updates > 0:
+        is_saved = all_agree(saved is not None)
+        if is_saved and saved is not None:
             checkpoints.save(self.window.updates, saved)
         if wait:
             checkpoints.wait()
+            if not is_saved and self.window.updates > 0:
+                text = f"update {self.window.updates} is not saved: not all actors have begun"
+                warnings.warn(text, RuntimeWarning, stacklevel=2)
         self.window.time.lap("save")
+        return is_saved
 
     def _share_of_a_device(self, agent: Agent) -> Any:
         """Shapes and types of what a learner's device gets of a batch."""
@@ -251,7 +270,7 @@ class Run:
         )
 
 
-def _try(error: BaseException, function: Callable[[], None]) -> None:
+def _try(error: BaseException, function: Callable[[], object]) -> None:
     """Calls it; what that raises is added to the error that went before."""
     try:
         function()

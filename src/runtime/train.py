@@ -34,6 +34,7 @@ def train(
     request: StopRequest | None = None,
     checkpoints: Checkpoints | None = None,
     rebuild: Rebuild | None = None,
+    on_start: Callable[[int], None] = lambda updates: None,
 ) -> TrainResult:
     """Trains until `config.total_steps`, or until it is asked to stop.
 
@@ -47,6 +48,7 @@ def train(
       checkpoints: where to save; a run that has some goes on from the newest.
       rebuild: makes an actor's environments anew, `(actor, times so far) -> environments`; needed
         where `config.max_env_restarts` is not 0.
+      on_start: called with the updates so far, when what was saved has been read.
 
     The actors close their environments. Where something raises before they start, the
     environments are still the caller's.
@@ -66,6 +68,7 @@ def train(
                 request=request,
                 checkpoints=checkpoints,
                 rebuild=rebuild,
+                on_start=on_start,
             )
     _check(environments, config)
     run = Run(agent, environments, config, key, rebuild)
@@ -75,6 +78,7 @@ def train(
             if saved is not None:
                 run.go_on(saved)
         watchdog.feed()
+        on_start(run.window.updates)
         run.loop(log, request, checkpoints, watchdog)
     return TrainResult(
         jax.device_get(run.learner.params()),

@@ -23,7 +23,8 @@ class Episode(NamedTuple):
 class Position(NamedTuple):
     """All that an actor's next unroll depends on beside parameters; arrays, to be saved."""
 
-    counts: np.ndarray  # [3] int64: times that it has acted, its unrolls, its environment steps
+    # [4] int64: times that it has acted, its unrolls, its environment steps, its restarts.
+    counts: np.ndarray
     environment: Any  # its state; () if it has none that can be saved
     timestep: Any  # the last one
     actor_state: Any
@@ -59,7 +60,17 @@ def unpack(data: np.ndarray, like: Position) -> Position:
 
 def packed_counts(data: np.ndarray) -> np.ndarray:
     """The counts of a packed position."""
-    return data[: 3 * 8].view(np.int64)
+    return data[: 4 * 8].view(np.int64)
+
+
+def nowhere(like: np.ndarray) -> np.ndarray:
+    """In place of the packed position of an actor that has not begun."""
+    return np.zeros_like(like)  # which no position is: its last time step has a discount
+
+
+def is_nowhere(data: np.ndarray) -> bool:
+    """Whether it stands for an actor that has not begun."""
+    return not data.any()
 
 
 def _data(x: Any) -> np.ndarray:

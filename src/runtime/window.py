@@ -81,14 +81,12 @@ class Window:
         return {
             "updates": self.updates,
             "learner_steps": self.learner_steps,
-            "env_restarts": self._pool.restarts,
             "wall_seconds": self._wall_seconds(),
         }
 
     def set_state(self, state: dict[str, Any]) -> None:
         """Counts on from there."""
         self.updates, self.learner_steps = state["updates"], state["learner_steps"]
-        self._pool.restarts = state["env_restarts"]
         self._seconds_before = state["wall_seconds"]
 
     def _wall_seconds(self) -> float:

@@ -96,6 +96,62 @@ def test_other_settings_are_shown_and_refused_unless_allowed(stopped, capsys):
     assert not kept["allow_changes"]  # next time is another time
 
 
+def test_settings_that_its_checkpoints_do_not_fit_leave_the_run_as_it_was(stopped):
+    before = (stopped / "config.json").read_bytes()
+    with (
+        pytest.warns(RuntimeWarning, match="cannot be read"),
+        pytest.raises(ValueError, match="no checkpoint can be read"),
+    ):
+        run("--resume", str(stopped), "--hidden", "9", "--allow-changes")
+    assert (stopped / "config.json").read_bytes() == before
+    _, summary = run("--resume", str(stopped))
+    assert summary["exit_state"] == "finished"
+
+
+def test_where_it_is_and_who_computes_it_is_not_taken_over(stopped):
+    content = json.loads((stopped / "config.json").read_text())
+    content["distributed"] |= {"processes": 2, "process": 0, "coordinator": "there:1"}
+    (stopped / "config.json").write_text(json.dumps(content))
+    settings = EXPERIMENT.parse(["--resume", str(stopped)])
+    assert settings.distributed.processes == 1
+    assert settings.distributed.coordinator is None
+    with pytest.raises(ValueError, match="name was broken, other is given"):
+        EXPERIMENT.prepare(EXPERIMENT.parse(["--resume", str(stopped), "--name", "other"]))
+
+
+def test_a_signal_while_the_run_is_prepared_stops_it(tmp_path, monkeypatch):
+    make = job.make_actor_environment
+
+    def stopped(*arguments):
+        os.kill(os.getpid(), signal.SIGTERM)
+        return make(*arguments)
+
+    monkeypatch.setattr(job, "make_actor_environment", stopped)
+    flags = ["--out", str(tmp_path), "--name", "broken", "--exit-code-when-stopped", "75"]
+    with pytest.raises(SystemExit) as exit_:
+        impala.main([*WHOLE, "--actors", "1", *flags])
+    assert exit_.value.code == 75
+    summary = json.loads((tmp_path / "broken" / "summary.json").read_text())
+    assert (summary["exit_state"], summary["updates"]) == ("stopped by SIGTERM", 0)
+
+
+def test_a_signal_between_training_and_evaluation_is_not_forgotten(tmp_path, monkeypatch):
+    save = job.save_params
+
+    def stopped(*arguments):
+        save(*arguments)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(job, "save_params", stopped)
+    _, summary = run(*WHOLE, "--out", str(tmp_path), "--name", "broken")
+    assert summary["exit_state"] == "stopped by SIGTERM in the evaluation"
+    assert "evaluation" not in summary
+    monkeypatch.setattr(job, "save_params", save)
+    _, summary = run("--resume", str(tmp_path / "broken"))
+    assert summary["exit_state"] == "finished"
+    assert "evaluation" in summary
+
+
 def test_where_a_run_writes_may_change(stopped):
     settings = EXPERIMENT.parse(["--resume", str(stopped), "--checkpoint-updates", "5"])
     assert config.differences(config.read(stopped, impala.Config), settings) == []

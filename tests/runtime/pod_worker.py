@@ -4,7 +4,8 @@
 
 Trains a small run of that kind in a fixed order, then writes its learning curve and parameters.
 What the action does at update 5 it does in process 1 only, or in process 0 if it ends with
-`_as_coordinator`: `slow` sleeps before each row, `die` kills, `stop` is a SIGTERM, `raise` is an
+`_as_coordinator`: `slow` sleeps before each row, `stuck`
+sleeps on, `die` kills, `stop` is a SIGTERM, `raise` is an
 exception, `resume` nothing (but there is a checkpoint to go on from).
 """
 
@@ -40,6 +41,8 @@ def log(row):
         time.sleep(0.5)
     if row["updates"] == 5 and action in ("die", "stop"):
         os.kill(os.getpid(), signal.SIGKILL if action == "die" else signal.SIGTERM)
+    if row["updates"] == 5 and action == "stuck":
+        time.sleep(1000)
     if row["updates"] == 5 and action == "raise":
         raise RuntimeError("process 1 has had enough")
 
@@ -53,6 +56,7 @@ def main():
         actors=4 // processes,
         unrolls_per_batch=4,
         learner_devices=tuple(range(devices)),
+        stall_timeout=10.0 if action == "stuck" else 1800.0,
     )
     first, make = process * settings.actors, small_runs.KINDS[kind][1]
     environments = [small_runs.sleepy(make(first + i)) for i in range(settings.actors)]

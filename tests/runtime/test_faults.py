@@ -204,3 +204,32 @@ def test_a_loss_that_is_not_finite_comes_with_its_batch():
     with pytest.raises(NonFiniteError, match="update 4: loss not finite") as caught:
         run(FakeEnvironment(), agent=agent._replace(update=update))
     assert caught.value.batch.reward.shape == (1, UNROLL, 2 * NUM_ENVIRONMENTS)
+
+
+def test_parameters_that_are_not_finite_end_the_run_before_they_are_saved(tmp_path):
+    """The metrics of the update that spoilt them were those of the parameters before."""
+    agent = fake_agent()
+
+    def update(state, batch):
+        state, metrics = agent.update(state, batch)
+        return state._replace(params=jnp.where(state.params == 4, jnp.nan, state.params)), metrics
+
+    saved = Checkpoints(tmp_path, CheckpointConfig(checkpoint_updates=1))
+    with pytest.raises(NonFiniteError, match="update 4: parameter_norm not finite"):
+        run(FakeEnvironment(), agent=agent._replace(update=update), checkpoints=saved)
+    assert saved.newest == 3
+
+
+def test_who_had_not_begun_when_it_was_saved_begins_later(tmp_path):
+    class Slow(FakeEnvironment):
+        def reset(self):
+            time.sleep(3)
+            return super().reset()
+
+    environments = [FakeEnvironment(), FakeEnvironment(), Slow()]
+    saved = Checkpoints(tmp_path, CheckpointConfig(checkpoint_updates=5))
+    train(fake_agent(), environments, fake_config(10), key=jax.random.key(0), checkpoints=saved)
+    assert saved.newest == 10
+    result, rows = run(FakeEnvironment(), agent=fake_agent(), checkpoints=saved)
+    assert rows[0]["updates"] == 11
+    assert result.counters["updates"] == 20

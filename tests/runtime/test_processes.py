@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import signal
 import socket
 import subprocess
 import sys
@@ -112,16 +113,17 @@ def test_a_process_that_has_ended_is_noticed_by_the_other(how, tmp_path):
         assert last.rstrip().endswith("RuntimeError: process 1 has had enough")
 
 
-def test_the_command_line_runs_in_two_processes(tmp_path):
+def start_commands(out, *flags):
+    """The command line, in two processes."""
     with socket.socket() as free:
         free.bind(("localhost", 0))
         address = f"localhost:{free.getsockname()[1]}"
-    flags = ["--environment", "catch", "--total-steps", "8000", "--batch-size", "64"]
-    flags += ["--hidden", "8", "--actors", "1", "--out", str(tmp_path), "--name", "two"]
-    flags += ["--processes", "2", "--coordinator", address, "--evaluation-episodes", "4"]
-    started = [
+    flags = ["--environment", "catch", "--batch-size", "64", "--hidden", "8", *flags]
+    flags += ["--actors", "1", "--out", str(out), "--name", "two", "--processes", "2"]
+    flags += ["--coordinator", address, "--process"]
+    return [
         subprocess.Popen(
-            [sys.executable, "-m", "experiments.impala", *flags, "--process", str(i)],
+            [sys.executable, "-m", "experiments.impala", *flags, str(i)],
             cwd=TESTS.parents[1],
             env={k: v for k, v in os.environ.items() if k != "XLA_FLAGS"},
             stdout=subprocess.PIPE,
@@ -130,6 +132,10 @@ def test_the_command_line_runs_in_two_processes(tmp_path):
         )
         for i in range(2)
     ]
+
+
+def test_the_command_line_runs_in_two_processes(tmp_path):
+    started = start_commands(tmp_path, "--total-steps", "8000", "--evaluation-episodes", "4")
     said = [process.communicate(timeout=200)[0] for process in started]
     assert [process.returncode for process in started] == [0, 0], said
     assert "finished after" in said[0]
@@ -137,3 +143,28 @@ def test_the_command_line_runs_in_two_processes(tmp_path):
     summary = json.loads((tmp_path / "two" / "summary.json").read_text())
     assert summary["updates"] == 7
     assert (tmp_path / "two" / "params").exists()
+
+
+def test_a_signal_to_one_of_two_commands_ends_both_soon(tmp_path):
+    """Neither evaluates: the first to end would wait for the other."""
+    flags = ["--total-steps", "100000000", "--evaluation-episodes", "20000"]
+    started = start_commands(tmp_path, *flags, "--exit-code-when-stopped", "75")
+    while not (tmp_path / "two" / "metrics.csv").exists():
+        assert all(process.poll() is None for process in started)
+        time.sleep(0.1)
+    started[1].send_signal(signal.SIGTERM)
+    since = time.monotonic()
+    said = [process.communicate(timeout=200)[0] for process in started]
+    assert time.monotonic() - since < 30
+    assert [process.returncode for process in started] == [75, 75], said
+    summary = json.loads((tmp_path / "two" / "summary.json").read_text())
+    assert summary["exit_state"] == "stopped with another process"
+    assert "evaluation" not in summary
+
+
+def test_one_that_does_not_go_on_ends_both(tmp_path):
+    """The other waits for it, and its watchdog ends it; its own would later."""
+    started = launch(tmp_path, 2, "stuck")
+    said = [process.communicate(timeout=200)[0] for process in started]
+    assert all(process.returncode != 0 for process in started)
+    assert "most recent call first" in said[0]

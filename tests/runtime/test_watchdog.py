@@ -40,8 +40,28 @@ class Checkpoints:
         pass
 
 
+def slow_agent():
+    agent = fake_agent()
+
+    def update(state, batch):
+        time.sleep(2)  # as it is compiled
+        return agent.update(state, batch)
+
+    return agent._replace(update=update)
+
+
+class SlowFirst(FakeEnvironment):
+    def reset(self):
+        time.sleep(2.5)
+        return super().reset()
+
+
 part = sys.argv[1]
-if part == "body":
+if part == "nowhere":  # each is slow, none is too slow
+    config = fake_config(stall_timeout=4.0)
+    environments = [SlowFirst() for _ in range(3)]
+    train(slow_agent(), environments, config, key=jax.random.key(0))
+elif part == "body":
     with Watchdog(2.0) as watchdog:
         for _ in range(20):
             time.sleep(0.2)
@@ -57,16 +77,24 @@ else:
 """
 
 
-@pytest.mark.parametrize("part", ["body", "restore", "save", "wait", "evaluation"])
-def test_a_stall_shows_all_stacks_and_ends_the_process(part):
+def run(part):
     path = os.pathsep.join((str(Path(__file__).parent), *sys.path))
-    start = time.monotonic()
-    found = subprocess.run(
+    return subprocess.run(
         [sys.executable, "-c", HANGS, part],
         env=os.environ | {"PYTHONPATH": path},
         capture_output=True,
         text=True,
     )
+
+
+def test_slow_steps_one_after_the_other_are_no_stall():
+    assert run("nowhere").returncode == 0
+
+
+@pytest.mark.parametrize("part", ["body", "restore", "save", "wait", "evaluation"])
+def test_a_stall_shows_all_stacks_and_ends_the_process(part):
+    start = time.monotonic()
+    found = run(part)
     assert time.monotonic() - start < 60
     assert found.returncode == 1, found.stderr
     assert found.stdout == "hangs\n"
