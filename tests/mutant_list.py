@@ -156,8 +156,8 @@ MUTANTS = [
     Mutant(
         "agent swaps behaviour and target policy",
         "agents/impala.py",
-        "            log_prob,\n            batch.extras.log_prob,",
-        "            batch.extras.log_prob,\n            log_prob,",
+        "log_prob, behaviour = policy.log_prob",
+        "behaviour, log_prob = policy.log_prob",
         (f"{AGENT}::test_the_update_minimises_the_loss_of_the_definition",),
     ),
     Mutant(
@@ -184,7 +184,7 @@ MUTANTS = [
     Mutant(
         "sums over devices averaged",
         "agents/impala.py",
-        'jax.lax.psum if config.reduction == "sum" else jax.lax.pmean',
+        'jax.lax.psum if self.config.reduction == "sum" else jax.lax.pmean',
         "jax.lax.pmean",
         ("tests/runtime/test_learner_devices.py::test_update_is_the_same_on_1_2_4_and_8_devices",),
     ),
@@ -442,7 +442,7 @@ MUTANTS = [
     Mutant(
         "a deterministic run acts by the newest parameters",
         "runtime/schedule.py",
-        "return self._server.at(max(0, batch - 1))",
+        "return self._server.at(max(0, batch - self._lag))",
         "return self._server.latest()",
         (
             f"{DETERMINISTIC}::test_two_runs_are_bit_equal_whatever_the_timing[impala-4_unrolls_a_batch]",
@@ -451,8 +451,8 @@ MUTANTS = [
     Mutant(
         "a resumed actor draws its actions anew",
         "runtime/actor.py",
-        "self._steps, self._unrolls, self.env_steps = counts.tolist()",
-        "_, self._unrolls, self.env_steps = counts.tolist()",
+        "self._steps, self._unrolls, self.env_steps, self.restarts = counts.tolist()",
+        "_, self._unrolls, self.env_steps, self.restarts = counts.tolist()",
         (TWO_PARTS,),
     ),
     Mutant(
@@ -475,6 +475,27 @@ MUTANTS = [
         "self._check_stopped()\n                        queue.put(unroll)",
         "queue.put(unroll)",
         ("tests/runtime/test_faults.py::test_an_environment_that_hangs_is_made_anew[False]",),
+    ),
+    Mutant(
+        "the lag is 1 whatever it is set to",
+        "runtime/schedule.py",
+        "batch - self._lag",
+        "batch - 1",
+        (f"{DETERMINISTIC}::test_the_lag_is_as_it_is_set[3]",),
+    ),
+    Mutant(
+        "gradients of several actors averaged where losses are summed",
+        "agents/a3c.py",
+        'jnp.sum if config.reduction == "sum" else jnp.mean',
+        "jnp.mean",
+        ("tests/runtime/test_a3c.py::test_an_update_is_a_step_by_the_stale_gradient[sum]",),
+    ),
+    Mutant(
+        "the memory chain shows its context a step late",
+        "environments/memory_chain.py",
+        "jnp.where(time == 0, 2.0",
+        "jnp.where(time == 1, 2.0",
+        ("tests/environments/test_environments_memory_chain.py::test_an_episode_is_bsuites",),
     ),
     Mutant(
         "numbers that are none are passed on",
