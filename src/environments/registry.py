@@ -22,8 +22,8 @@ FUNCTIONAL: dict[str, FunctionalEnvironment] = {
 }
 SIZED: dict[str, Callable[[int], FunctionalEnvironment]] = {"memory_chain": MemoryChain}
 LIBRARIES: dict[str, Callable[[str, int, jax.Array], BatchedEnvironment]] = {
-    "atari": atari_batch,
-    "gym": gym_batch,
+    "atari:": atari_batch,
+    "gym:": gym_batch,
 }
 OTHERS = (
     "memory_chain:<length>",
@@ -55,31 +55,29 @@ def make(
       ModuleNotFoundError: the library that has the environment is not installed.
       ValueError: no such environment, or a setting that it does not have.
     """
-    kind, _, which = name.partition(":")
-    if kind == "dm_control":
+    library = name[: name.find(":") + 1]
+    which = name.removeprefix(library)
+    if library == "dm_control:":
         return dm_control_batch(
             which, num_environments, key, action_bins=action_bins, action_repeat=action_repeat
         )
-    if action_bins is not None:
+    functional = None if library in ("envpool:", *LIBRARIES) else _functional(name)
+    if action_bins is not None or (action_repeat != 1 and library != "envpool:"):
         raise ValueError(
-            f"action_bins={action_bins} was given for {name!r}; expected None: only dm_control "
-            "environments have them"
+            f"action_bins={action_bins} and action_repeat={action_repeat} were given for {name!r}; "
+            "expected None and 1: only dm_control environments have them, EnvPool's the latter"
         )
-    if kind == "envpool":
+    if functional is not None:
+        return FunctionalBatch(functional, num_environments, key)
+    if library == "envpool:":
         return envpool_batch(which, num_environments, key, action_repeat=action_repeat)
-    if action_repeat != 1:
-        raise ValueError(
-            f"action_repeat={action_repeat} was given for {name!r}; expected 1: only dm_control "
-            "and EnvPool environments have it"
-        )
-    if kind in LIBRARIES:
-        return LIBRARIES[kind](which, num_environments, key)
-    return FunctionalBatch(_functional(name, kind, which), num_environments, key)
+    return LIBRARIES[library](which, num_environments, key)
 
 
-def _functional(name: str, kind: str, which: str) -> FunctionalEnvironment:
+def _functional(name: str) -> FunctionalEnvironment:
     if name in FUNCTIONAL:
         return FUNCTIONAL[name]
+    kind, _, which = name.partition(":")
     if kind in SIZED and which.isdecimal():
         return SIZED[kind](int(which))
     near = difflib.get_close_matches(name, [*FUNCTIONAL, *OTHERS], n=3)

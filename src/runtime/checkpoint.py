@@ -174,4 +174,9 @@ class Checkpoints:
 
 
 def _shapes(tree: Any) -> Counter[tuple[int, ...]]:
-    return Counter(tuple(leaf.shape) for leaf in jax.tree.leaves(tree))
+    def shape(leaf: Any) -> tuple[int, ...]:
+        if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key):  # saved as its data
+            leaf = jax.eval_shape(jax.random.key_data, leaf)
+        return tuple(leaf.shape)
+
+    return Counter(map(shape, jax.tree.leaves(tree)))

@@ -20,7 +20,7 @@ class TrainResult(NamedTuple):
 
     params: Any  # on the host
     counters: dict[str, int]
-    steps_per_second: float | None  # environment steps, first update to last; None before two
+    steps_per_second: float | None  # learnt from, first update to last; None before two
     exit_state: str  # "finished", or the signal that stopped the run
 
 

@@ -35,7 +35,7 @@ class Window:
         self.time = TimeSplit("wait", "update", "publish", "save", "log")
         self._seconds_before = 0.0  # of the run that goes on
         self._start = time.perf_counter()
-        self._first: tuple[float, int] | None = None  # time and env_steps at the first update
+        self._first: tuple[float, int] | None = None  # time and learner_steps at the first update
         self._last = (0.0, 0)  # and at the last
         self._reset()
 
@@ -70,7 +70,7 @@ class Window:
         self.learner_steps += batch.transitions
         self.updates += 1
         self.updates_since_log += 1
-        now = (time.perf_counter(), self.counters()["env_steps"])
+        now = (time.perf_counter(), self.learner_steps)
         if self._first is None:
             self._mark()
             self._first = now
@@ -97,7 +97,7 @@ class Window:
         return time.perf_counter() - self._since
 
     def steps_per_second(self) -> float | None:
-        """Environment steps a second from the first update to the last; None before two."""
+        """Steps learnt from, a second, from the first update to the last; None before two."""
         if self._first is None or self._first == self._last:
             return None
         (start, first), (end, last) = self._first, self._last

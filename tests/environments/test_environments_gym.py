@@ -197,7 +197,7 @@ def test_settings_that_it_does_not_have_are_refused(settings):
 
 
 def test_an_unknown_name_lists_the_libraries():
-    with pytest.raises(ValueError, match="atari:<game>, gym:<id>, dm_control:"):
+    with pytest.raises(ValueError, match="atari:<game>, gym:<id>, envpool:<id>, dm_control:"):
         make("gym", 1, jax.random.key(0))
 
 

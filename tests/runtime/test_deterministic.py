@@ -3,7 +3,7 @@
 import jax
 import numpy as np
 import pytest
-from small_runs import KINDS, config, curve, run
+from small_runs import KINDS, config, curve, impala_agent, run
 
 
 def assert_equal(one, other):
@@ -62,8 +62,9 @@ def test_the_lag_is_as_it_is_set(lag):
 
 
 def test_data_without_a_lag_are_on_policy():
-    _, rows = run("impala", config("impala", 5, policy_lag=0))
-    _, stale = run("impala", config("impala", 5, policy_lag=3))
+    agent = impala_agent(5, optimizer="adam", learning_rate=0.01)
+    _, rows = run("impala", config("impala", 5, policy_lag=0), agent=agent)
+    _, stale = run("impala", config("impala", 5, policy_lag=3), agent=agent)
     assert max(row["behaviour_kl"] for row in rows) < 1e-10
     assert stale[-1]["behaviour_kl"] > 1e-7
 
