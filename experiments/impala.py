@@ -1,4 +1,4 @@
-"""Train IMPALA: `python -m experiments.impala --environment catch`.
+"""Train IMPALA, or A3C: `python -m experiments.impala --environment catch --algorithm a3c`.
 
 Every run leaves `runs/<name>/`: config.json, metrics.csv, TensorBoard events, checkpoints,
 summary.json, learning_curve.png and the final parameters. `--resume runs/<name>` goes on with it.
@@ -12,7 +12,7 @@ from typing import Literal
 
 from tyro.conf import OmitArgPrefixes
 
-from expedition.agents import Agent, ImpalaConfig, impala
+from expedition.agents import Agent, ImpalaConfig, a3c, impala
 from expedition.environments import EnvironmentSpec
 from expedition.networks import (
     ActorCritic,
@@ -30,11 +30,16 @@ if not __package__:  # run as a file, not with -m
 from experiments.config import JobConfig
 from experiments.job import Experiment
 
+ALGORITHMS = {"impala": impala, "a3c": a3c}
+
 
 @dataclass(frozen=True, kw_only=True)
 class Config(JobConfig):
-    """Trains IMPALA; the defaults shown are those of the environment given."""
+    """Trains IMPALA or A3C; the defaults shown are those of the environment given."""
 
+    algorithm: Literal["impala", "a3c"] = "impala"
+    """Who computes gradients: the learner, or each actor by the parameters that it acted by. A2C:
+    impala with --correction none --deterministic --policy-lag 0."""
     torso: Literal["mlp", "shallow", "deep"] = "mlp"
     """Network: an MLP, or for images the paper's shallow or deep (residual) one."""
     lstm: int | None = None
@@ -43,6 +48,9 @@ class Config(JobConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.algorithm not in ALGORITHMS:
+            known = " or ".join(ALGORITHMS)
+            raise ValueError(f"algorithm is {self.algorithm!r}; expected {known}")
         if self.lstm is not None and self.lstm < 1:
             raise ValueError(f"lstm is {self.lstm}; expected at least 1")
 
@@ -107,11 +115,13 @@ def make_agent(config: Config, spec: EnvironmentSpec) -> Agent:
     }[config.torso]
     core = None if config.lstm is None else LSTMCore(config.lstm)
     network = ActorCritic(torso, policy_head(spec.action), core)
-    updates = config.runtime.num_updates
-    return impala(config.agent, spec, network, num_updates=updates, axis_name=AXIS)
+    updates, algorithm = config.runtime.num_updates, ALGORITHMS[config.algorithm]
+    return algorithm(config.agent, spec, network, num_updates=updates, axis_name=AXIS)
 
 
-EXPERIMENT = Experiment("impala", __doc__, preset, make_agent)
+EXPERIMENT = Experiment(
+    "impala", __doc__, preset, make_agent, title=lambda config: config.algorithm
+)
 load, main = EXPERIMENT.load, EXPERIMENT.main
 
 if __name__ == "__main__":

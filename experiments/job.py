@@ -61,6 +61,8 @@ class Experiment(Generic[C]):
     """The settings to start from for an environment."""
     make_agent: Callable[[C, EnvironmentSpec], Agent]
     """The agent for the settings and an environment's spec; ValueError where they do not fit."""
+    title: Callable[[C], str] | None = None
+    """What a run's default name begins with; none: the command's name."""
 
     def parse(self, arguments: Sequence[str]) -> C:
         """Reads the command line."""
@@ -126,7 +128,8 @@ class Experiment(Generic[C]):
 
     def _default_name(self, config: C) -> str:
         environment = config.environment.replace(":", "-")
-        return f"{self.name}-{environment}-seed{config.seed}-{datetime.now():%Y%m%d-%H%M%S}"
+        title = self.name if self.title is None else self.title(config)
+        return f"{title}-{environment}-seed{config.seed}-{datetime.now():%Y%m%d-%H%M%S}"
 
 
 class Job(NamedTuple):

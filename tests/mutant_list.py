@@ -491,6 +491,13 @@ MUTANTS = [
         ("tests/runtime/test_a3c.py::test_an_update_is_a_step_by_the_stale_gradient[sum]",),
     ),
     Mutant(
+        "A3C's gradients are at the newest parameters",
+        "runtime/actor.py",
+        "self._digest(params, trajectory)",
+        "self._digest(self._parameters(None).params, trajectory)",
+        ("tests/runtime/test_a3c.py::test_with_old_ones_it_is_not",),
+    ),
+    Mutant(
         "the memory chain shows its context a step late",
         "environments/memory_chain.py",
         "jnp.where(time == 0, 2.0",

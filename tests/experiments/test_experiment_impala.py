@@ -90,6 +90,22 @@ def test_the_parameters_load_and_evaluate_as_the_run_did(finished):
     assert not np.array_equal(loaded.evaluate(32, name="other").returns, evaluation.returns)
 
 
+def test_a3c_has_the_same_command(tmp_path):
+    """Its actors send gradients, and a run goes on with the algorithm that it began with."""
+    flags = [*TINY, "--out", str(tmp_path), "--algorithm", "a3c", "--deterministic"]
+    prepared = EXPERIMENT.prepare(EXPERIMENT.parse([*flags, "--policy-lag", "3"]))
+    assert prepared.folder.name.startswith("a3c-catch-seed0-")
+    assert job.run(prepared)["exit_state"] == "finished"
+    rows = list(csv.DictReader((prepared.folder / "metrics.csv").read_text().splitlines()))
+    assert rows[-1]["policy_lag_max"] == "3"
+    assert float(rows[-1]["actor_time_digest"]) > 0
+    assert abs(float(rows[-1]["behaviour_kl"])) < 1e-10  # at what acted, however old
+    assert impala.load(prepared.folder).config.algorithm == "a3c"
+    resume = ["--resume", str(prepared.folder), "--algorithm", "impala"]
+    with pytest.raises(ValueError, match="algorithm was a3c, impala is given"):
+        EXPERIMENT.prepare(EXPERIMENT.parse(resume))
+
+
 def test_an_existing_run_is_not_overwritten(finished):
     before = (finished / "metrics.csv").read_bytes()
     with pytest.raises(FileExistsError, match="exists already; choose another --name"):

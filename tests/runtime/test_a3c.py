@@ -72,6 +72,8 @@ def test_with_old_ones_it_is_not():
     (one, rows), (other, _) = both(lag=3, optimizer="adam", learning_rate=0.01)
     assert distance(one.params, other.params) > 1e-4
     assert rows[-1]["policy_lag_max"] == 3
+    # An actor's gradient is at what it acted by, although there are newer parameters by then.
+    assert max(abs(row["behaviour_kl"]) for row in rows) < 1e-10
     assert rows[-1]["learner_steps"] == one.counters["learner_steps"] > 0
 
 
