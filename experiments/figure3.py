@@ -24,6 +24,7 @@ from expedition.environments.swingup import Goal
 from expedition.runtime import AXIS, named_key
 from experiments import plots, swingup_plots, swingup_runs
 from experiments.curves import Curve, Curves
+from experiments.snapshots import Snapshots
 from experiments.sweep import Reporter, command, open_folder
 from experiments.swingup_agents import (
     Algorithm,
@@ -185,7 +186,9 @@ def _fill(
         began, watch = time.perf_counter(), Watcher(title, config.seconds, report)
         keys = [named_key(key, "instance", curve.instance) for curve in batch]
         if config.environment == "jax":
-            swingup_runs.simulate(agent, task, keys, k, constants.turns, watch)
+            numbers = "-".join(str(curve.instance) for curve in batch)
+            snapshots = Snapshots(folder / "unfinished" / f"{algorithm}_{k}_{goal}_{numbers}")
+            swingup_runs.simulate(agent, task, keys, k, constants.turns, watch, snapshots)
         else:
             models = num_models(algorithm, k, constants)
             shared = math.gcd(k // constants.turns, models, jax.local_device_count())

@@ -14,6 +14,7 @@ from expedition.environments.interface import FIRST, Array
 from expedition.environments.swingup import TIME_STEP
 from expedition.runtime import QueueClosed, RuntimeConfig, named_key, simulation
 from expedition.runtime import train as run_actors_and_learner
+from experiments.snapshots import Snapshots
 
 WINDOW = 0.5  # s, over which rewards are averaged
 LOOK = 0.1  # s, between two looks at the team
@@ -43,8 +44,11 @@ def simulate(
     num_agents: int,
     turns: int,
     watch: Callable[[Look], None],
+    snapshots: Snapshots,
 ) -> None:
     """Simulates instances on the port, as many on each device; all are one program.
+
+    Goes on from the newest snapshot.
 
     Args:
       agent: the algorithm.
@@ -52,7 +56,8 @@ def simulate(
       keys: one an instance; as many local devices are used as share them equally.
       num_agents: K.
       turns: parts of the team that act one after the other in each period.
-      watch: called after every `LOOK`.
+      watch: called after every `LOOK`, of what was simulated before a stop too.
+      snapshots: of these very instances.
     """
     parts = simulation(
         agent,
@@ -66,20 +71,35 @@ def simulate(
     devices = jax.local_devices()[:number]
     start = jax.pmap(parts.start, devices=devices)
     advance = jax.pmap(parts.advance, in_axes=(0, None), donate_argnums=0, devices=devices)
+    each, size = periods(LOOK), (len(keys), num_agents)
     running = start(jnp.stack(keys).reshape(number, -1))
-    before = np.zeros((len(keys), num_agents))
-    each = periods(LOOK)
-    for period in range(each, task.max_steps + 1, each):
+    begun, (running, seen) = snapshots.load((running, _nothing_seen(task.max_steps // each, *size)))
+    for look in range(begun):
+        watch(Look(*(x[look] for x in seen)))
+    before = np.array(running.progress.agents.returns).reshape(size)
+    for period in range((begun + 1) * each, task.max_steps + 1, each):
         running = advance(running, period * turns)
         agents = running.progress.agents
         returns, position, angle, spin = (
-            np.asarray(x).reshape(len(keys), num_agents)
+            np.array(x).reshape(size)  # copies: the next step donates these
             for x in (agents.returns, *(getattr(agents.environment, f) for f in _SEEN))
         )
         reward = (returns - before).mean(axis=1) / each
         before = returns
         upright = float(np.mean(np.cos(angle) > 0.95))
-        watch(Look(period * TIME_STEP, reward, upright, position, angle, spin))
+        look = Look(period * TIME_STEP, reward, upright, position, angle, spin)
+        for all_of, one in zip(seen, look, strict=True):
+            all_of[period // each - 1] = one
+        watch(look)
+        snapshots.save(period // each, (running, seen))
+    snapshots.remove()
+
+
+def _nothing_seen(looks: int, instances: int, num_agents: int) -> Look:
+    """Room for all looks, `[looks, ...]`."""
+    time, team = (looks, instances), (looks, instances, num_agents)
+    sizes = looks, time, looks, team, team, team
+    return Look(*(np.zeros(size) for size in sizes))
 
 
 def train(

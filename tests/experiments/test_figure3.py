@@ -10,9 +10,12 @@ import pytest
 pytest.importorskip("matplotlib")
 pytest.importorskip("dm_control")
 
-from experiments import figure3, swingup_agents, swingup_plots
+import orbax.checkpoint as ocp
+
+from experiments import figure3, snapshots, swingup_agents, swingup_plots
 from experiments.curves import HEADER, Curve, Curves, read
 from experiments.figure3 import Config, run
+from experiments.snapshots import Snapshots
 from experiments.sweep import SettingsError
 from experiments.swingup_agents import Constants, constants_of, make_agent
 
@@ -65,6 +68,44 @@ def test_a_stopped_sweep_goes_on_to_the_same_end(whole, tmp_path, monkeypatch):
     run(config)
     expected = [p for p in read(whole / "swingup.csv") if p.curve.algorithm == "dqn"]
     assert sorted(read(tmp_path / "swingup.csv")) == sorted(expected)
+
+
+@pytest.mark.parametrize("looks", [1, 7])
+def test_a_simulation_goes_on_from_its_snapshot(looks, whole, tmp_path, monkeypatch):
+    simulated = []
+
+    def stop_in_time(self, step, tree):
+        save(self, step, tree)
+        simulated.append(step)
+        if len(simulated) == looks:
+            raise KeyboardInterrupt
+
+    save = Snapshots.save
+    monkeypatch.setattr(snapshots, "SECONDS", 0.0)
+    monkeypatch.setattr(Snapshots, "save", stop_in_time)
+    config = tiny(tmp_path, algorithms=("seed_td",))
+    with pytest.raises(KeyboardInterrupt):
+        run(config)
+    assert read(tmp_path / "swingup.csv") == []
+    run(config)
+    assert simulated == [*range(1, 11)]
+    expected = [p for p in read(whole / "swingup.csv") if p.curve.algorithm == "seed_td"]
+    assert sorted(read(tmp_path / "swingup.csv")) == sorted(expected)
+    name = "team_seed_td_4_scaled.npz"
+    team, unbroken = (np.load(folder / name) for folder in (tmp_path, whole))
+    for field in unbroken:
+        np.testing.assert_array_equal(team[field], unbroken[field])
+    assert not list((tmp_path / "unfinished").iterdir())
+
+
+def test_a_snapshot_of_another_program_is_refused(tmp_path):
+    one = Snapshots(tmp_path / "one")
+    assert one.load({"x": np.zeros(2)}) == (0, {"x": pytest.approx(np.zeros(2))})
+    one._manager.save(3, args=ocp.args.StandardSave({"x": np.ones(2)}))
+    step, tree = Snapshots(tmp_path / "one").load({"x": np.zeros(2)})
+    assert (step, tree["x"].tolist()) == (3, [1, 1])
+    with pytest.raises(SettingsError, match="remove it to begin"):
+        Snapshots(tmp_path / "one").load({"y": np.zeros(2)})
 
 
 def test_what_a_stop_left_of_a_curve_is_removed(tmp_path):
