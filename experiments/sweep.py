@@ -71,14 +71,21 @@ def standard_error(values: np.ndarray) -> float:
     return float(values.std(ddof=1) / math.sqrt(len(values))) if len(values) > 1 else math.inf
 
 
-def command(config: type[Any], run: Callable[[Any], None], description: str | None) -> None:
-    """A sweep's command line: parses the flags, makes every core a device, runs.
+def command(
+    config: type[Any],
+    run: Callable[[Any], None],
+    description: str | None,
+    *,
+    all_cores: bool = True,
+) -> None:
+    """A sweep's command line: parses the flags, makes every core a device, if asked to, runs.
 
     Ends with exit code 2 and one line if a setting is wrong, with 130 after Ctrl-C; the rows that
     are written stay, and the same command goes on after them.
     """
     settings = tyro.cli(config, description=description)
-    use_all_cores()
+    if all_cores:
+        use_all_cores()
     try:
         run(settings)
     except (SettingsError, ModuleNotFoundError, OSError) as error:

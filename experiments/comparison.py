@@ -1,0 +1,74 @@
+"""A3C, A2C and IMPALA on one task and one machine: `python -m experiments.comparison`.
+
+All three make as many updates of as many rows with the same network and settings, those of
+`experiments.impala`, with two actor threads. IMPALA's and A3C's run freely, each with a whole
+batch of environments; A2C's have half a batch each, and wait for the learner as it does for them.
+Writes `comparison.csv` and its picture: curves over steps and over time, speed, policy lag.
+"""
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+if not __package__:  # run as a file, not with -m
+    sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from experiments import plots, training_plots, trainings
+from experiments.sweep import command, open_folder
+from experiments.trainings import FREE, Training
+
+ACTORS = 2
+
+
+@dataclass(frozen=True)
+class Config:
+    """Settings of the comparison."""
+
+    out: Path | None = None
+    """Folder for table and pictures; a sweep that was stopped there goes on.
+    Default: runs/comparison-<environment>, with -quick after it."""
+    quick: bool = False
+    """Two seeds: a minute on catch."""
+    methods: tuple[Literal["impala", "a2c", "a3c"], ...] = ("impala", "a2c", "a3c")
+    """Which to run."""
+    seeds: int = 5
+    """Trainings of each kind; their seeds count from 0. Only without --quick."""
+    environment: str = "catch"
+    """As in `experiments.impala`, whose settings are taken."""
+    total_steps: int | None = None
+    """Rows to learn from; none: as many as `experiments.impala`."""
+
+    def __post_init__(self) -> None:
+        if not (self.methods and self.seeds > 0):
+            raise ValueError("methods or seeds is empty; expected some of each")
+
+
+def run(config: Config) -> None:
+    """Trains what is missing, then draws."""
+    plots.require()
+    kinds = [
+        Training(config.environment, method, 0 if method == "a2c" else FREE, seed)
+        for seed in range(2 if config.quick else config.seeds)  # in turn, whatever else runs
+        for method in config.methods
+    ]
+    cells = [
+        (kind, trainings.settings(kind, total_steps=config.total_steps, actors=ACTORS))
+        for kind in kinds
+    ]
+    name = f"comparison-{config.environment.replace(':', '-')}{'-quick' if config.quick else ''}"
+    folder = config.out or Path("runs") / name
+    open_folder(folder, config, free=("methods", "seeds"))
+    trainings.fill(folder / training_plots.COMPARISON, cells)
+    training_plots.draw(folder)
+    print(training_plots.summary(folder / training_plots.COMPARISON))
+    print(f"results: {folder}")
+
+
+def main() -> None:
+    """Parses the flags, runs."""
+    command(Config, run, __doc__, all_cores=False)
+
+
+if __name__ == "__main__":
+    main()
