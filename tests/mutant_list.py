@@ -15,6 +15,7 @@ ENSEMBLE = "tests/agents/test_seed_ensemble.py"
 EXPERIENCE = "tests/exploration/test_experience.py"
 PLANNING = "tests/exploration/test_planning.py"
 CARTPOLE = "tests/environments/test_environments_tabular_cartpole.py"
+DEEP_SEA = "tests/environments/test_environments_deep_sea.py"
 DETERMINISTIC = "tests/runtime/test_deterministic.py"
 TWO_PARTS = (
     "tests/runtime/test_checkpoint.py"
@@ -510,5 +511,22 @@ MUTANTS = [
         'for name in ("reward", "discount", "observation"):',
         'for name in ("reward", "discount"):',
         ("tests/runtime/test_faults.py::test_a_fault_ends_the_run[observation]",),
+    ),
+    Mutant(
+        "the current fails once in N + 1 times",
+        "environments/deep_sea.py",
+        "> 1 / self.size",
+        "> 1 / (self.size + 1)",
+        (f"{DEEP_SEA}::test_currents_and_noise_are_what_they_should_be",),
+    ),
+    Mutant(
+        "every restart is the first one again",
+        "runtime/simulator.py",
+        "jax.random.fold_in(world.restart_key, tick)",
+        "world.restart_key",
+        (
+            "tests/runtime/test_simulator.py"
+            "::test_who_restarts_has_one_episode_after_the_other[two at once]",
+        ),
     ),
 ]

@@ -3,10 +3,11 @@
 from expedition.environments.atari import atari_batch
 from expedition.environments.catch import Catch
 from expedition.environments.chains import GraphProblem, bipolar_chain, parallel_chains
+from expedition.environments.deep_sea import DeepSea, DeepSeaState
 from expedition.environments.dm import ActionRepeat, DiscreteActions, DmEnvBatch
 from expedition.environments.dm_control import dm_control_batch
 from expedition.environments.envpool import envpool_batch
-from expedition.environments.functional import FunctionalBatch
+from expedition.environments.functional import FunctionalBatch, OneWorld
 from expedition.environments.gym import GymBatch, gym_batch
 from expedition.environments.interface import (
     FIRST,
@@ -31,6 +32,8 @@ __all__ = [
     "ActionRepeat",
     "BatchedEnvironment",
     "Catch",
+    "DeepSea",
+    "DeepSeaState",
     "DiscreteActions",
     "DmEnvBatch",
     "EnvironmentSpec",
@@ -39,6 +42,7 @@ __all__ = [
     "GraphProblem",
     "GymBatch",
     "MemoryChain",
+    "OneWorld",
     "Probe",
     "Swingup",
     "SwingupBatch",

@@ -1,5 +1,6 @@
-"""A batch of functional environments as a stateful one: one jitted call a step."""
+"""A functional environment for actor threads, as a stateful batch, and for the simulator."""
 
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -81,3 +82,30 @@ def _step(
     keys = jax.random.split(jax.random.fold_in(key, state.calls), len(state.ended))
     states, timestep = jax.vmap(step_or_reset)(state.environment, state.ended, actions, keys)
     return _BatchState(states, timestep.step_type == LAST, state.calls + 1), timestep
+
+
+@dataclass(frozen=True)
+class OneWorld:
+    """A functional environment as a problem of the simulator: nothing is drawn that agents share.
+
+    Each agent has a copy of its own, and its own random choices.
+    """
+
+    environment: FunctionalEnvironment
+    max_steps: int | None = None
+    """No agent can act more often; None: no bound."""
+
+    def draw(self, key: jax.Array) -> tuple[()]:
+        """The one world."""
+        del key
+        return ()
+
+    def reset(self, world: tuple[()], key: jax.Array) -> tuple[Any, dm_env.TimeStep]:
+        """Starts an episode."""
+        del world
+        return self.environment.reset(key)
+
+    def step(self, world: tuple[()], state: Any, action: jax.Array) -> tuple[Any, dm_env.TimeStep]:
+        """Advances an agent by one action."""
+        del world
+        return self.environment.step(state, action)

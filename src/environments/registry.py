@@ -2,11 +2,13 @@
 
 import difflib
 from collections.abc import Callable
+from functools import partial
 
 import jax
 
 from expedition.environments.atari import atari_batch
 from expedition.environments.catch import Catch
+from expedition.environments.deep_sea import DeepSea
 from expedition.environments.dm_control import dm_control_batch
 from expedition.environments.envpool import envpool_batch
 from expedition.environments.functional import FunctionalBatch
@@ -20,12 +22,18 @@ FUNCTIONAL: dict[str, FunctionalEnvironment] = {
     **{f"probe:{name}": Probe(name) for name in PROBES},
     **{f"probe:{name}_continuous": Probe(name, continuous=True) for name in PROBES},
 }
-SIZED: dict[str, Callable[[int], FunctionalEnvironment]] = {"memory_chain": MemoryChain}
+SIZED: dict[str, Callable[[int], FunctionalEnvironment]] = {
+    "deep_sea": DeepSea,
+    "deep_sea_stochastic": partial(DeepSea, stochastic=True),
+    "memory_chain": MemoryChain,
+}
 LIBRARIES: dict[str, Callable[[str, int, jax.Array], BatchedEnvironment]] = {
     "atari:": atari_batch,
     "gym:": gym_batch,
 }
 OTHERS = (
+    "deep_sea:<size>",
+    "deep_sea_stochastic:<size>",
     "memory_chain:<length>",
     "atari:<game>",
     "gym:<id>",

@@ -42,7 +42,7 @@ class Outcome(NamedTuple):
     """What became of K agents in each of W worlds."""
 
     world: Any  # [W, ...]
-    returns: jax.Array  # [W, K] sum of rewards
+    returns: jax.Array  # [W, K] sum of rewards, of all episodes
     steps: jax.Array  # [W, K] int32, actions taken
     state: Any  # [W, ...] the algorithm's, at the end
     actor_state: Any  # [W, K, ...]
@@ -64,6 +64,7 @@ class World(NamedTuple):
     world: Any
     order: jax.Array  # [E] int32, whose turn; Poisson: K, nobody's, after the last tick
     act_key: jax.Array
+    restart_key: jax.Array
 
 
 class Progress(NamedTuple):
@@ -100,12 +101,14 @@ def simulation(
     horizon: float,
     clock: Clock = "poisson",
     at_once: int | None = None,
+    restart: bool = False,
 ) -> Simulation:
     """Makes the parts of which `simulate` is made; see there."""
     _check(num_agents, horizon, clock, at_once)
+    limit = None if restart else problem.max_steps
     at_once = num_agents if at_once is None else at_once
     if clock == "poisson":
-        num_ticks = _most_ticks(num_agents, horizon, problem.max_steps)
+        num_ticks = _most_ticks(num_agents, horizon, limit)
     else:
         num_ticks = int(horizon) * (num_agents // at_once)
 
@@ -118,20 +121,34 @@ def simulation(
         actor_state = agent.initial_actor_state(num_agents)
         agents = Agents(environments, timesteps, actor_state, nothing, nothing.astype(jnp.int32))
         if clock == "poisson":
-            order = poisson_order(clock_key, num_agents, horizon, problem.max_steps)
+            order = poisson_order(clock_key, num_agents, horizon, limit)
             order = jnp.pad(order, (0, _LOOK_AHEAD), constant_values=num_agents)
         else:
             order = jnp.arange(num_ticks) % (num_agents // at_once)
-        return World(world, order, act_key), Progress(jnp.int32(0), agent.init(agent_key), agents)
+        restart_key = jax.random.fold_in(key, 5)  # beside the five above
+        still = World(world, order, act_key, restart_key)
+        return still, Progress(jnp.int32(0), agent.init(agent_key), agents)
+
+    def restarted(world: World, tick: jax.Array, rows: Agents) -> Agents:
+        """The agents, of which each has an episode under way."""
+        if not restart:
+            return rows
+        ended = rows.timestep.step_type == LAST
+        keys = jax.random.split(jax.random.fold_in(world.restart_key, tick), len(ended))
+        fresh = jax.vmap(problem.reset, in_axes=(None, 0))(world.world, keys)
+        environment, timestep = _where(ended, fresh, (rows.environment, rows.timestep))
+        return rows._replace(environment=environment, timestep=timestep)
 
     def poisson_instant(world: World, progress: Progress) -> Progress:
-        ended = progress.agents.timestep.step_type == LAST
+        # Those that start anew at their next tick are under way.
+        ended = (progress.agents.timestep.step_type == LAST) & (not restart)
         ahead = jax.lax.dynamic_slice_in_dim(world.order, progress.tick, _LOOK_AHEAD)
         acts = ~ended.at[ahead].get(mode="fill", fill_value=True)
         skipped = jnp.where(acts.any(), jnp.argmax(acts), _LOOK_AHEAD - 1)
         who = ahead[skipped][None]  # K, out of bounds, if nobody acts
         tick = progress.tick + skipped
         rows = jax.tree.map(lambda x: x.at[who].get(mode="clip"), progress.agents)
+        rows = restarted(world, tick, rows)
         state, rows = _act(agent, problem, world, tick, acts.any(), progress.state, rows)
         who = jnp.where(acts.any(), who, num_agents)
         agents = jax.tree.map(lambda x, y: x.at[who].set(y, mode="drop"), progress.agents, rows)
@@ -142,13 +159,10 @@ def simulation(
         rows = jax.tree.map(
             lambda x: jax.lax.dynamic_slice_in_dim(x, first, at_once), progress.agents
         )
+        rows = restarted(world, progress.tick, rows)
         acts = rows.timestep.step_type != LAST
         state, after = _act(agent, problem, world, progress.tick, acts, progress.state, rows)
-        rows = jax.tree.map(
-            lambda new, old: jnp.where(acts.reshape(-1, *[1] * (new.ndim - 1)), new, old),
-            after,
-            rows,
-        )
+        rows = _where(acts, after, rows)
         agents = jax.tree.map(
             lambda x, y: jax.lax.dynamic_update_slice_in_dim(x, y, first, 0), progress.agents, rows
         )
@@ -179,12 +193,13 @@ def simulate(
     horizon: float,
     clock: Clock = "poisson",
     at_once: int | None = None,
+    restart: bool = False,
 ) -> Outcome:
     """Lets K agents explore one world together, in each of W worlds.
 
-    An agent whose episode has ended acts no more. On Poisson clocks its ticks cost nothing: the
-    program looks ahead for the next agent that acts. Memory is that of the agent's state and of
-    one integer a tick, in each world.
+    An agent whose episode has ended acts no more, unless it may restart. On Poisson clocks its
+    ticks cost nothing: the program looks ahead for the next agent that acts. Memory is that of the
+    agent's state and of one integer a tick, in each world.
 
     Args:
         agent: the algorithm; its `update` sees a trajectory of length 1 after each instant.
@@ -197,6 +212,8 @@ def simulate(
         clock: whose ticks they are.
         at_once: how many agents of synchronous clocks act at one instant, before the next so many
             do, who know of it; a divisor of K. All by default.
+        restart: whether an agent whose episode has ended starts the next one when its clock ticks,
+            and acts in it; returns and steps are then those of all its episodes.
 
     Returns:
         The outcome. No world's depends on which others there are.
@@ -205,7 +222,13 @@ def simulate(
         ValueError: there is no agent, no time or no such clock, or turns that do not fit.
     """
     parts = simulation(
-        agent, problem, num_agents=num_agents, horizon=horizon, clock=clock, at_once=at_once
+        agent,
+        problem,
+        num_agents=num_agents,
+        horizon=horizon,
+        clock=clock,
+        at_once=at_once,
+        restart=restart,
     )
     worlds, (_, state, agents) = parts.advance(parts.start(keys), parts.num_ticks)
     return Outcome(worlds.world, agents.returns, agents.steps, state, agents.actor)
@@ -278,6 +301,13 @@ def _act(
     environment, after = step(world.world, rows.environment, action)
     state, _ = agent.update(state, _trajectory(rows.actor, before, action, extras, after))
     return state, Agents(environment, after, actor, rows.returns + after.reward, rows.steps + 1)
+
+
+def _where(which: jax.Array, these: Any, others: Any) -> Any:
+    """`[B, ...]`, these agents' where `which` is true."""
+    return jax.tree.map(
+        lambda x, y: jnp.where(which.reshape(-1, *[1] * (x.ndim - 1)), x, y), these, others
+    )
 
 
 def _trajectory(

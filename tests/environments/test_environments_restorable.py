@@ -11,6 +11,7 @@ from expedition.runtime.unroll import Position, pack, unpack
 
 MAKE = {
     "catch": lambda key: environments.make("catch", 3, key),
+    "deep_sea": lambda key: environments.make("deep_sea_stochastic:5", 3, key),
     "probe": lambda key: environments.make("probe:discounting", 3, key),
     "cartpole": lambda key: environments.make(
         "dm_control:cartpole-swingup", 3, key, action_bins=3, action_repeat=100

@@ -98,6 +98,7 @@ CLOCKS = pytest.mark.parametrize(
     ("clock", "max_steps"),
     [("poisson", None), ("poisson", LIMIT), ("synchronous", None), ("two at once", None)],
 )
+RESTARTS = pytest.mark.parametrize("clock", ["poisson", "two at once"])
 
 
 def settings(clock, horizon=HORIZON):
@@ -106,13 +107,16 @@ def settings(clock, horizon=HORIZON):
     return {"clock": clock, "num_agents": AGENTS, "horizon": horizon}
 
 
-def run(keys, clock="poisson", max_steps=None, horizon=HORIZON):
-    return simulate(gossip(), Walk(max_steps), keys, **settings(clock, horizon))
+def run(keys, clock="poisson", max_steps=None, horizon=HORIZON, restart=False):
+    return simulate(gossip(), Walk(max_steps), keys, restart=restart, **settings(clock, horizon))
 
 
 @cache
-def outcome(clock, max_steps):
-    return jax.device_get(compiled(partial(run, clock=clock, max_steps=max_steps))(KEYS))
+def outcome(clock, max_steps, restart=False):
+    arguments = {"clock": clock, "max_steps": max_steps, "restart": restart}
+    if restart:
+        arguments["horizon"] = 2 * HORIZON  # for several episodes
+    return jax.device_get(compiled(partial(run, **arguments))(KEYS))
 
 
 def of_world(outcome, world):
@@ -128,33 +132,44 @@ def draws(key):
             jnp.arange(AGENTS)
         )
     )(jnp.arange(200))
+
+    def restarts(tick):
+        keys = jax.random.split(jax.random.fold_in(jax.random.fold_in(key, 5), tick), AGENTS)
+        return jax.vmap(lambda key: below(key, 4))(keys)
+
     return {
         "world": Walk().draw(world_key),
         "start": jax.vmap(lambda key: below(key, 4))(jax.random.split(start_key, AGENTS)),
         "checksum": below(agent_key, 1000),
         "clock": jax.random.key_data(clock_key),
         "chance": jax.vmap(jax.vmap(lambda key: below(key, 3)))(keys),
+        "restart": jax.vmap(restarts)(jnp.arange(200)),
     }
 
 
-def event_by_event(key, clock, max_steps):
+def event_by_event(key, clock, max_steps, restart=False):
     """The same world in plain Python: (world, returns, steps, checksum, count, memories)."""
     drawn = jax.device_get(draws(key))
     world, checksum, count = int(drawn["world"]), int(drawn["checksum"]), 0
     position = [world + int(start) for start in drawn["start"]]
-    returns, steps, memory, reward, has_ended = ([0] * AGENTS for _ in range(5))
+    returns, steps, age, memory, reward, has_ended = ([0] * AGENTS for _ in range(6))
+    horizon = 2 * HORIZON if restart else HORIZON
     if clock == "poisson":
         clock_key = jax.random.wrap_key_data(drawn["clock"])
-        order = poisson_order(clock_key, AGENTS, HORIZON, max_steps)
+        order = poisson_order(clock_key, AGENTS, horizon, max_steps)
         instants = [[int(agent)] if agent < AGENTS else [] for agent in order]
     elif clock == "synchronous":
-        instants = [range(AGENTS)] * 9  # at the times 1 to 9
+        instants = [range(AGENTS)] * int(horizon)  # at the times 1, 2, ...
     else:
-        instants = [[0, 1], [2, 3]] * 9
+        instants = [[0, 1], [2, 3]] * int(horizon)
 
     for tick, instant in enumerate(instants):
         known = checksum  # before the instant
-        for k in [k for k in instant if not has_ended[k]]:
+        for place, k in enumerate(instant):
+            if has_ended[k] and not restart:
+                continue
+            if has_ended[k]:
+                position[k], reward[k], age[k] = world + int(drawn["restart"][tick, place]), 0, 0
             chance = int(drawn["chance"][tick, k])
             action = (known + memory[k] + position[k] + chance) % 3
             remembered, before = memory[k], position[k]
@@ -162,8 +177,8 @@ def event_by_event(key, clock, max_steps):
             position[k] += world * action
             reward[k] = position[k] - 3 * action
             returns[k] += reward[k]
-            steps[k] += 1
-            has_ended[k] = position[k] >= GOAL or steps[k] >= LIMIT
+            steps[k], age[k] = steps[k] + 1, age[k] + 1
+            has_ended[k] = position[k] >= GOAL or age[k] >= LIMIT
             row = 7 * before + 3 * action + reward[k] + 5 * position[k]
             row += 11 * (position[k] < GOAL) + 13 * k + 17 * remembered + 19 * chance
             checksum, count = (31 * checksum + row) % 10007, count + 1
@@ -174,8 +189,21 @@ def event_by_event(key, clock, max_steps):
 def test_every_world_is_what_happens_event_by_event(clock, max_steps):
     found = outcome(clock, max_steps)
     assert found.steps.dtype == np.int32
+    check_event_by_event(found, clock, max_steps)
+
+
+@RESTARTS
+def test_who_restarts_has_one_episode_after_the_other(clock):
+    found = outcome(clock, None, restart=True)
+    assert (found.steps > LIMIT).all()
+    check_event_by_event(found, clock, None, restart=True)
+
+
+def check_event_by_event(found, clock, max_steps, restart=False):
     for w, key in enumerate(KEYS):
-        world, returns, steps, checksum_and_count, memory = event_by_event(key, clock, max_steps)
+        world, returns, steps, checksum_and_count, memory = event_by_event(
+            key, clock, max_steps, restart
+        )
         assert found.world[w] == world
         np.testing.assert_array_equal(found.returns[w], returns)
         np.testing.assert_array_equal(found.steps[w], steps)
