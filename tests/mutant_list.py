@@ -499,6 +499,16 @@ MUTANTS = [
         ("tests/runtime/test_a3c.py::test_with_old_ones_it_is_not",),
     ),
     Mutant(
+        "a reward on the step that begins an episode counts",
+        "environments/gym.py",
+        "np.where(starts, 0.0, rewards)",
+        "rewards",
+        (
+            "tests/environments/test_environments_contract.py"
+            "::test_a_reward_on_the_step_that_begins_anew_changes_nothing[gymnasium-gym:CartPole-v1]",
+        ),
+    ),
+    Mutant(
         "the memory chain shows its context a step late",
         "environments/memory_chain.py",
         "jnp.where(time == 0, 2.0",

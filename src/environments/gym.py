@@ -2,6 +2,7 @@
 
 import difflib
 from collections.abc import Sequence
+from functools import partial
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -21,22 +22,24 @@ from expedition.environments.interface import (
 )
 
 if TYPE_CHECKING:
-    from gymnasium import Space
+    from gymnasium import Env, Space
     from gymnasium.vector import VectorEnv
 
 
 class GymBatch:
-    """A gymnasium `VectorEnv` as a batched environment; its mode must be NEXT_STEP.
+    """gymnasium environments, single ones or a `VectorEnv`, as a batched environment.
 
-    That mode is this package's protocol: an ended environment ignores its next action and starts
-    its next episode. The other two are refused: SAME_STEP has started the next episode by the time
-    that it shows the final observation, so it could not leave a step out to show both.
+    Of gymnasium's auto-reset modes NEXT_STEP is this package's protocol: an ended environment
+    ignores its next action and starts its next episode. A list of single environments, and a
+    `SyncVectorEnv` of any mode, are stepped in it. What else has another mode is refused: with
+    SAME_STEP the next episode has started when the final observation is shown, and an environment
+    can't leave a step out while the others go on, so one of the two would have to be dropped.
 
     Observations are a Box of floats (float32 here) or of bytes. Real actions are in units of the
     action's range, as in `DmEnvBatch`.
 
     Args:
-      environments: the vector environment; this object closes it.
+      environments: single environments, or the vector environment; this object closes them.
       seeds: one for each of its environments, of the type that its `reset` takes.
       frames_per_step: simulator frames that one action lasts.
 
@@ -46,16 +49,11 @@ class GymBatch:
 
     def __init__(
         self,
-        environments: "VectorEnv",
+        environments: "Sequence[Env] | VectorEnv",
         seeds: Sequence[int] | np.ndarray,
         frames_per_step: int = 1,
     ) -> None:
-        mode = environments.metadata.get("autoreset_mode")
-        if mode != _gymnasium().vector.AutoresetMode.NEXT_STEP:
-            raise ValueError(
-                f"the autoreset mode {mode} was given; expected AutoresetMode.NEXT_STEP: "
-                "make the vector environment with it"
-            )
+        environments = _in_next_step_mode(environments)
         if len(seeds) != environments.num_envs:
             raise ValueError(
                 f"{len(seeds)} seeds were given; expected one for each of "
@@ -117,6 +115,31 @@ class GymBatch:
     def _copy(self, observations: np.ndarray) -> np.ndarray:
         # Fresh arrays a step: the actor and JAX may still hold the last ones.
         return np.array(observations, self.spec.observation.dtype, order="C")
+
+
+def _in_next_step_mode(environments: "Sequence[Env] | VectorEnv") -> "VectorEnv":
+    vector: Any = _gymnasium().vector
+    expected = vector.AutoresetMode.NEXT_STEP
+    if isinstance(environments, Sequence):
+        if not environments:
+            raise ValueError("no environments were given; expected at least one")
+        makers = [partial(_itself, environment) for environment in environments]
+        return vector.SyncVectorEnv(makers, copy=False, autoreset_mode=expected)
+    if type(environments) is vector.SyncVectorEnv:
+        synchronous: Any = environments  # it reads its mode at each step, and keeps no other trace
+        synchronous.autoreset_mode = expected
+        synchronous.metadata = {**synchronous.metadata, "autoreset_mode": expected}
+    mode = environments.metadata.get("autoreset_mode")
+    if mode != expected:
+        raise ValueError(
+            f"the autoreset mode {mode} was given; expected AutoresetMode.NEXT_STEP: "
+            "make the vector environment with it"
+        )
+    return environments
+
+
+def _itself(environment: "Env") -> "Env":
+    return environment
 
 
 def gym_batch(name: str, num_environments: int, key: jax.Array) -> GymBatch:

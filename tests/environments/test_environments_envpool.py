@@ -43,31 +43,6 @@ def test_a_time_limit_is_no_termination():
     assert (timesteps[200].reward == 0).all()
 
 
-class WrongAtReset:
-    """Reports a reward of 9999 and an ended episode on the steps that start one."""
-
-    def __init__(self, pool):
-        self._pool, self._ended = pool, False
-
-    def reset(self):
-        return self._pool.reset()
-
-    def step(self, actions):
-        starts = self._ended
-        observations, rewards, terminated, truncated, info = self._pool.step(actions)
-        self._ended = (terminated | truncated) & ~np.asarray(starts)
-        rewards = np.where(starts, 9999, rewards)
-        return observations, rewards, terminated | starts, truncated | starts, info
-
-
-def test_a_reward_on_the_step_that_begins_anew_changes_nothing():
-    batch, wrong = (envpool_batch("CartPole-v1", 3, KEY) for _ in range(2))
-    pool = wrong._environments
-    pool._pool = WrongAtReset(pool._pool)
-    for one, other in zip(play(batch, 100), play(wrong, 100), strict=True):
-        np.testing.assert_array_equal(one, other)
-
-
 def test_dm_controls_tasks_are_dm_controls():
     suite = pytest.importorskip("dm_control.suite")
     batch = make("envpool:CartpoleSwingup-v1", 2, KEY, action_repeat=2)

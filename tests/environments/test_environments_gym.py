@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from functools import partial
 
 import jax
 import numpy as np
@@ -80,11 +81,25 @@ def register():
     gymnasium.registry.update(before)
 
 
-@pytest.mark.parametrize("vector", [SyncVectorEnv, WrongAtReset])
-@pytest.mark.parametrize("copy", [True, False])
-def test_episodes_end_and_start_as_the_protocol_says(vector, copy):
+def singles(*environments):
+    return GymBatch(environments, list(range(len(environments))))
+
+
+@pytest.mark.parametrize(
+    "make_batch",
+    [
+        batch,
+        partial(batch, copy=False),
+        partial(batch, vector=WrongAtReset),
+        partial(batch, vector=WrongAtReset, copy=False),
+        partial(batch, autoreset_mode="SameStep"),
+        partial(batch, autoreset_mode="Disabled"),
+        singles,
+    ],
+)
+def test_episodes_end_and_start_as_the_protocol_says(make_batch):
     ends = [Counting(3), Counting(2, "truncated"), Counting(1, "both")]
-    columns = run(batch(*ends, vector=vector, copy=copy), 5)
+    columns = run(make_batch(*ends), 5)
     step_type, reward, discount, observation = columns
     assert [column.dtype for column in columns] == [np.int8, np.float32, np.float32, np.float32]
     np.testing.assert_array_equal(
@@ -217,8 +232,10 @@ def test_an_unknown_id_is_answered_with_the_nearest(name, answer):
 
 @pytest.mark.parametrize("mode", ["SameStep", "Disabled"])
 def test_other_reset_modes_are_refused(mode):
+    made = SyncVectorEnv([Counting], autoreset_mode=mode)
+    wrapped = gymnasium.wrappers.vector.ClipReward(made, -1, 1)  # it may rely on the mode
     with pytest.raises(ValueError, match=r"given; expected AutoresetMode\.NEXT_STEP"):
-        batch(Counting(), autoreset_mode=mode)
+        GymBatch(wrapped, [0])
 
 
 @pytest.mark.parametrize(
@@ -247,6 +264,8 @@ def test_unbounded_actions_are_refused():
 def test_numbers_that_do_not_fit_are_refused():
     with pytest.raises(ValueError, match="0 environments were given; expected at least 1"):
         gym_batch("CartPole-v1", 0, jax.random.key(0))
+    with pytest.raises(ValueError, match="no environments were given; expected at least one"):
+        GymBatch([], [])
     with pytest.raises(ValueError, match="1 seeds were given; expected one for each of 2"):
         GymBatch(SyncVectorEnv([Counting, Counting]), [0])
     with pytest.raises(ValueError, match=r"shape \(2,\) were given; expected \(1,\)"):

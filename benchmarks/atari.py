@@ -1,0 +1,81 @@
+"""`python -m benchmarks.atari`: ALE's own vector environment beside EnvPool, on one game."""
+
+import os
+import statistics
+import time
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import tyro
+
+from expedition.environments import BatchedEnvironment, make
+from expedition.runtime.record import provenance, write_json
+
+
+def measure(
+    names: tuple[str, ...], environments: int, windows: int, seconds: float
+) -> list[dict[str, Any]]:
+    """Steps each with random actions, in windows taken in turn, so that drift hits all of them."""
+    batches = {name: make(name, environments, jax.random.key(0)) for name in names}
+    rates: dict[str, list[float]] = {name: [] for name in names}
+    for batch in batches.values():
+        batch.reset()
+        _rate(batch, seconds)  # beyond the first episodes' common start
+    for _ in range(windows):
+        for name, batch in batches.items():
+            rates[name].append(_rate(batch, seconds))
+    for batch in batches.values():
+        batch.close()
+    return [
+        {
+            "environment": name,
+            "steps_per_second": statistics.median(rates[name]),
+            "spread": max(rates[name]) - min(rates[name]),
+        }
+        for name in names
+    ]
+
+
+def _rate(batch: BatchedEnvironment, seconds: float) -> float:
+    """Actions a second, of all environments together."""
+    size = (64, batch.num_environments)
+    actions = np.random.default_rng(0).integers(batch.spec.action.num_values, size=size)
+    start, steps = time.perf_counter(), 0
+    while time.perf_counter() - start < seconds:
+        for action in actions:
+            batch.step(action)
+        steps += actions.size
+    return steps / (time.perf_counter() - start)
+
+
+def main(
+    names: tuple[str, ...] = ("atari:pong", "envpool:Pong-v5"),
+    environments: int = 32,
+    windows: int = 7,
+    seconds: float = 2.0,
+    out: Path = Path("runs/atari_benchmark.json"),
+) -> None:
+    """Each library uses a thread a core; an action lasts 4 frames.
+
+    Args:
+      names: what is stepped.
+      environments: copies in a batch.
+      windows: of which the median is shown.
+      seconds: a window's, at least.
+      out: the JSON file to write.
+    """
+    rows = measure(names, environments, windows, seconds)
+    for row in rows:
+        print(
+            f"{row['environment']:<20} {row['steps_per_second']:>8,.0f} actions/s "
+            f"(spread {row['spread']:,.0f})"
+        )
+    out.parent.mkdir(parents=True, exist_ok=True)
+    figures = {"figures": rows, "cores": len(os.sched_getaffinity(0))}
+    write_json(out, {**figures, **provenance()})
+
+
+if __name__ == "__main__":
+    tyro.cli(main)
