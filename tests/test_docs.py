@@ -35,6 +35,18 @@ def test_the_example_runs(path, code, capsys):
     assert capsys.readouterr().out
 
 
+EXCERPTS = [
+    pytest.param(file, code, id=f"{path.name}-{file}")
+    for path in DOCUMENTS
+    for file, code in re.findall(r'^```python title="(.*?)"\n(.*?)^```', path.read_text(), re.S | re.M)
+]
+
+
+@pytest.mark.parametrize(("file", "code"), EXCERPTS)
+def test_the_excerpt_is_what_the_file_has(file, code):
+    assert code in (ROOT / file).read_text()
+
+
 def anchors(path):
     """The names that a link into the document may have after its #."""
     titles = re.findall(r"^#+ (.*)$", path.read_text(), re.M)
