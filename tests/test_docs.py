@@ -35,10 +35,11 @@ def test_the_example_runs(path, code, capsys):
     assert capsys.readouterr().out
 
 
+EXCERPT = re.compile(r'^```python title="(.*?)"\n(.*?)^```', re.S | re.M)
 EXCERPTS = [
     pytest.param(file, code, id=f"{path.name}-{file}")
     for path in DOCUMENTS
-    for file, code in re.findall(r'^```python title="(.*?)"\n(.*?)^```', path.read_text(), re.S | re.M)
+    for file, code in EXCERPT.findall(path.read_text())
 ]
 
 
