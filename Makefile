@@ -1,6 +1,6 @@
 # Every target sets itself up: a virtual environment in .venv, made once from setup.cfg.
 .DEFAULT_GOAL := help
-.PHONY: help run figure1 figure2 figure3 test lint mutants bench figures clean
+.PHONY: help run figure1 figure2 figure3 test lint mutants bench figures notebooks docs clean
 
 VENV ?= .venv
 # What is installed into the environment; CI gives a wheel instead.
@@ -9,6 +9,9 @@ PACKAGE ?= --editable .[dev]
 PYTHON ?= $(firstword $(foreach p,python3.12 python3.11 python3,$(if $(shell $(p) -c 1 2>/dev/null && echo yes),$(p))))
 BIN := $(VENV)/bin
 ARGS ?=
+# The folder src under the name that it is imported by, for tools that read it.
+named = mkdir -p build/types && ln -sfn $(CURDIR)/src build/types/expedition
+PAGES := README.md docs results notebooks src experiments benchmarks
 
 $(VENV)/.installed: setup.cfg pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -29,8 +32,7 @@ lint: $(VENV)/.installed ## Check style, formatting, floors and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
-	# The folder src under the name that it is imported by, for the type checker.
-	mkdir -p build/types && ln -sfn $(CURDIR)/src build/types/expedition
+	$(named)
 	MYPYPATH=build/types $(BIN)/mypy --package expedition
 
 mutants: $(VENV)/.installed ## Break the code on purpose: every mistake must fail a test
@@ -50,6 +52,14 @@ figure3: $(VENV)/.installed ## A team learns to swing up a cart-pole (hours); AR
 
 figures: $(VENV)/.installed ## Redraw all pictures from their CSVs: runs/ and results/
 	$(BIN)/python -m experiments.figures $(ARGS)
+
+notebooks: $(VENV)/.installed ## Run the notebooks anew and keep what they show
+	$(BIN)/jupyter execute --inplace --NotebookClient.record_timing=False notebooks/*.ipynb
+
+docs: $(VENV)/.installed ## Build the site in build/site; its warnings are errors
+	$(named)
+	mkdir -p build/pages && cd build/pages && ln -sfn $(addprefix ../../,$(PAGES)) .
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
 
 clean: ## Remove the environment and what builds leave
 	rm -rf $(VENV) build dist *.egg-info

@@ -1,6 +1,8 @@
 """The documents: their examples run as they stand, and their links lead somewhere."""
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -75,3 +77,16 @@ def test_a_link_that_leads_nowhere_is_seen(tmp_path):
     page = tmp_path / "page.md"
     page.write_text("# A title\n[a](page.md#a-title) [b](#title) [c](no.md) [d](https://x.y/z)")
     assert list(broken(page)) == ["#title", "no.md"]
+
+
+def test_the_site_builds_without_a_warning():
+    pytest.importorskip("mkdocs")
+    made = f"{sys.prefix}/.installed"  # or make would install
+    result = subprocess.run(
+        ["make", "--old-file", made, "docs", f"VENV={sys.prefix}"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=280,
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
