@@ -28,32 +28,31 @@ def draw(folder: Path) -> list[Path]:
 
 
 def summary(path: Path) -> str:
-    """A line a kind of training: medians over seeds, with the least and the largest."""
-    lines = []
+    """A table: of each kind of training medians over seeds, with the least and the largest."""
+    names = ("method", "lag (largest)", "seeds", "return at the end", "mean return", "steps/s", "s")
+    rows = [names, ["---"] * len(names)]
     for kind, curves in _by(_read(path), lambda training: (training.method, training.lag)).items():
         last = [points[-1] for points in curves.values()]
-        lags = [np.mean([point.lag_mean for point in points]) for points in curves.values()]
-        numbers = {
-            "return at the end": [point.final_return for point in last],
-            "area under the curve": [_area(points) for points in curves.values()],
-            "steps/s": [point.steps_per_second for point in last],
-            "seconds": [point.seconds for point in last],
-            "lag": lags,
-            "largest lag": [max(p.lag_max for p in points) for points in curves.values()],
-        }
-        text = ", ".join(f"{name} {_spread(values)}" for name, values in numbers.items())
-        lines.append(f"{LABELS[kind[0]]:17} {len(curves)} seeds: {text}")
-    return "\n".join(lines)
+        lag = np.mean([point.lag_mean for points in curves.values() for point in points])
+        largest = max(point.lag_max for points in curves.values() for point in points)
+        whole = [[point.training_return for point in points] for points in curves.values()]
+        rows.append(
+            [
+                LABELS[kind[0]],
+                f"{lag:.1f} ({largest:g})",
+                str(len(curves)),
+                _spread([point.final_return for point in last], ".2f"),
+                _spread([float(np.nanmean(returns)) for returns in whole], ".2f"),
+                _spread([point.steps_per_second for point in last], ",.0f"),
+                _spread([point.seconds for point in last], ".1f"),
+            ]
+        )
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
-def _spread(values: Sequence[float]) -> str:
+def _spread(values: Sequence[float], form: str) -> str:
     few = (np.median(values), min(values), max(values))
-    return "{} ({} to {})".format(*(f"{x:,.2f}" if abs(x) < 1000 else f"{x:,.0f}" for x in few))
-
-
-def _area(points: list[Point]) -> float:
-    """The mean return over the whole training."""
-    return float(np.nanmean([point.training_return for point in points]))
+    return "{} ({} to {})".format(*(format(x, form) for x in few))
 
 
 def _read(path: Path) -> Curves:

@@ -509,6 +509,16 @@ MUTANTS = [
         ),
     ),
     Mutant(
+        "V-trace corrects where it was told not to",
+        "agents/impala.py",
+        'behaviour if config.correction == "vtrace" else',
+        "behaviour if True else",
+        (
+            "tests/runtime/test_a3c.py"
+            "::test_without_correction_what_the_behaviour_was_does_not_matter",
+        ),
+    ),
+    Mutant(
         "the memory chain shows its context a step late",
         "environments/memory_chain.py",
         "jnp.where(time == 0, 2.0",

@@ -141,3 +141,29 @@ def test_a_step_on_the_policy_term_follows_the_reward(reward):
     stepped = _after_one_step(logits, action, r_t=jnp.array([reward]), entropy_cost=0.0)
     change = categorical.log_prob(stepped, action) - categorical.log_prob(logits, action)
     assert change[0] * reward > 0
+
+
+@pytest.mark.parametrize("gap", [0.0, 2.0, 10.0])
+def test_what_a_stale_policy_did_pushes_without_end_unless_weighted(gap):
+    """A uniform policy mu acts, one action earns 1, the other -1, and V is mu's: d loss / d logits.
+
+    Without weights the push is mu(a) A(a) however sure the policy is of the better action already;
+    V-trace's push min(mu, pi)(a) A(a) ends with the probability of the worse one.
+    """
+    reward, mu = jnp.array([[1.0, -1.0]]), jnp.log(jnp.full((1, 2), 0.5))
+    zero, actions = jnp.zeros((1, 2)), jnp.array([[0, 1]])
+
+    def loss(logits, weighted):
+        both = jnp.broadcast_to(logits, (1, 2, 2))
+        log_prob = categorical.log_prob(both, actions)
+        behaviour = mu if weighted else jax.lax.stop_gradient(log_prob)
+        return impala_loss(
+            log_prob, behaviour, zero, zero, zero, reward, zero, reduction="mean"
+        ).total
+
+    logits = jnp.array([gap / 2, -gap / 2])
+    pi = jax.nn.softmax(logits)
+    clipped = jnp.minimum(0.5, pi) * reward[0]
+    for weighted, push in ((False, 0.5 * reward[0]), (True, clipped - pi * clipped.sum())):
+        np.testing.assert_allclose(jax.grad(loss)(logits, weighted), -push, atol=1e-6)
+    assert abs(clipped - pi * clipped.sum()).max() <= 1.5 * pi[1] + 1e-6
