@@ -7,8 +7,11 @@ from pathlib import Path
 from typing import Any
 
 LABELS = {
+    "bootstrapped_dqn": "bootstrapped DQN",
+    "bootstrapped_lsvi": "bootstrapped LSVI",
     "concurrent_ucrl": "concurrent UCRL",
     "dqn": "DQN",
+    "impala": "IMPALA",
     "psrl": "PSRL",
     "seed_sampling": "seed sampling",
     "seed_lsvi": "seed LSVI",

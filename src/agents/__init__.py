@@ -2,6 +2,7 @@
 
 from expedition.agents.a3c import a3c
 from expedition.agents.agent import Agent, Trajectory
+from expedition.agents.bootstrapped import model_per_episode
 from expedition.agents.dqn import DqnConfig, dqn
 from expedition.agents.impala import ImpalaConfig, ImpalaState, impala
 from expedition.agents.seed_ensemble import SeedEnsembleConfig, seed_ensemble
@@ -21,6 +22,7 @@ __all__ = [
     "dqn",
     "impala",
     "linear_seed_td",
+    "model_per_episode",
     "seed_ensemble",
     "seed_lsvi",
     "tabular",

@@ -7,12 +7,13 @@ from expedition.networks.actor_critic import (
     policy_head,
 )
 from expedition.networks.cores import LSTMCore
-from expedition.networks.q_values import SkipMLP
+from expedition.networks.q_values import CellMLP, SkipMLP
 from expedition.networks.torsos import DeepTorso, MLPTorso, ShallowTorso
 
 __all__ = [
     "ActorCritic",
     "CategoricalHead",
+    "CellMLP",
     "DeepTorso",
     "GaussianHead",
     "LSTMCore",

@@ -1,4 +1,4 @@
-"""Action values: an MLP with a linear skip connection."""
+"""Action values: an MLP with a linear skip connection, and one of a cell's number."""
 
 from collections.abc import Sequence
 
@@ -26,3 +26,24 @@ class SkipMLP(nn.Module):
         for width in self.hidden:
             x = nn.relu(nn.Dense(width, kernel_init=_glorot)(x))
         return skip + nn.Dense(self.num_outputs, kernel_init=_glorot)(x)
+
+
+class CellMLP(nn.Module):
+    """Dense layers with ReLU of a one-hot observation, which is given as its number.
+
+    The first layer looks its row up in place of a product with zeros; its weights have variance 1,
+    since one input at a time is not zero. The others have Glorot's initialiser.
+    """
+
+    num_cells: int
+    num_outputs: int
+    hidden: Sequence[int] = (50, 50)
+
+    @nn.compact
+    def __call__(self, cell: jax.Array) -> jax.Array:
+        """Maps `[N]` integers to `[N, num_outputs]`."""
+        first, *others = self.hidden
+        x = nn.Embed(self.num_cells, first, embedding_init=nn.initializers.normal(1.0))(cell)
+        for width in others:
+            x = nn.Dense(width, kernel_init=_glorot)(nn.relu(x))
+        return nn.Dense(self.num_outputs, kernel_init=_glorot)(nn.relu(x))

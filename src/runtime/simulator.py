@@ -4,7 +4,6 @@ It is the runtime's data path folded into one scan: the same `Agent`, the same `
 no threads and no lag: an agent acts on everything that is known at its instant.
 """
 
-import math
 from collections.abc import Callable
 from typing import Any, Literal, NamedTuple, Protocol, get_args
 
@@ -14,6 +13,7 @@ import jax.numpy as jnp
 
 from expedition.agents.agent import Agent, Trajectory
 from expedition.environments.interface import LAST
+from expedition.runtime.clocks import most_ticks, poisson_order
 
 Clock = Literal["poisson", "synchronous"]
 
@@ -101,16 +101,17 @@ def simulation(
     horizon: float,
     clock: Clock = "poisson",
     at_once: int | None = None,
+    unroll: int = 1,
     restart: bool = False,
 ) -> Simulation:
     """Makes the parts of which `simulate` is made; see there."""
-    _check(num_agents, horizon, clock, at_once)
+    _check(num_agents, horizon, clock, at_once, unroll)
     limit = None if restart else problem.max_steps
     at_once = num_agents if at_once is None else at_once
     if clock == "poisson":
-        num_ticks = _most_ticks(num_agents, horizon, limit)
+        num_ticks = most_ticks(num_agents, horizon, limit)
     else:
-        num_ticks = int(horizon) * (num_agents // at_once)
+        num_ticks = int(horizon) // unroll * (num_agents // at_once)
 
     def start(key: jax.Array) -> tuple[World, Progress]:
         world_key, start_key, agent_key, clock_key, act_key = jax.random.split(key, 5)
@@ -149,7 +150,7 @@ def simulation(
         tick = progress.tick + skipped
         rows = jax.tree.map(lambda x: x.at[who].get(mode="clip"), progress.agents)
         rows = restarted(world, tick, rows)
-        state, rows = _act(agent, problem, world, tick, acts.any(), progress.state, rows)
+        state, rows = _act(agent, problem, world, tick, acts.any(), progress.state, rows, unroll)
         who = jnp.where(acts.any(), who, num_agents)
         agents = jax.tree.map(lambda x, y: x.at[who].set(y, mode="drop"), progress.agents, rows)
         return Progress(tick + 1, state, agents)
@@ -161,8 +162,7 @@ def simulation(
         )
         rows = restarted(world, progress.tick, rows)
         acts = rows.timestep.step_type != LAST
-        state, after = _act(agent, problem, world, progress.tick, acts, progress.state, rows)
-        rows = _where(acts, after, rows)
+        state, rows = _act(agent, problem, world, progress.tick, acts, progress.state, rows, unroll)
         agents = jax.tree.map(
             lambda x, y: jax.lax.dynamic_update_slice_in_dim(x, y, first, 0), progress.agents, rows
         )
@@ -193,6 +193,7 @@ def simulate(
     horizon: float,
     clock: Clock = "poisson",
     at_once: int | None = None,
+    unroll: int = 1,
     restart: bool = False,
 ) -> Outcome:
     """Lets K agents explore one world together, in each of W worlds.
@@ -202,7 +203,7 @@ def simulate(
     agent's state and of one integer a tick, in each world.
 
     Args:
-        agent: the algorithm; its `update` sees a trajectory of length 1 after each instant.
+        agent: the algorithm; its `update` sees a trajectory of length `unroll` after each instant.
         problem: draws the worlds, and steps each agent in its own.
         keys: `[W]`, one a world; it fixes the world, the seeds, the clocks and every other draw.
         num_agents: K.
@@ -212,6 +213,9 @@ def simulate(
         clock: whose ticks they are.
         at_once: how many agents of synchronous clocks act at one instant, before the next so many
             do, who know of it; a divisor of K. All by default.
+        unroll: how many actions an agent of synchronous clocks takes with the parameters that it
+            has when its turn comes, before the team learns from them. An episode that ends before
+            them restarts no earlier than the next turn.
         restart: whether an agent whose episode has ended starts the next one when its clock ticks,
             and acts in it; returns and steps are then those of all its episodes.
 
@@ -228,58 +232,30 @@ def simulate(
         horizon=horizon,
         clock=clock,
         at_once=at_once,
+        unroll=unroll,
         restart=restart,
     )
     worlds, (_, state, agents) = parts.advance(parts.start(keys), parts.num_ticks)
     return Outcome(worlds.world, agents.returns, agents.steps, state, agents.actor)
 
 
-def _check(num_agents: int, horizon: float, clock: Clock, at_once: int | None) -> None:
+def _check(num_agents: int, horizon: float, clock: Clock, at_once: int | None, unroll: int) -> None:
     shortest = 1 if clock == "synchronous" else 0
     if num_agents < 1 or clock not in get_args(Clock) or not horizon > 0 or horizon < shortest:
         raise ValueError(
             f"{num_agents} agents, horizon {horizon} and clock {clock!r} were given; expected at "
             f"least 1, a positive number (synchronous: at least 1) and one of {get_args(Clock)}"
         )
+    if unroll < 1 or (unroll > 1 and clock != "synchronous") or horizon < unroll * shortest:
+        raise ValueError(
+            f"unroll={unroll} with {clock} clocks and horizon {horizon} was given; expected 1, or "
+            "with synchronous clocks at most the horizon"
+        )
     if at_once is not None and (clock != "synchronous" or at_once < 1 or num_agents % at_once):
         raise ValueError(
             f"at_once={at_once} of {num_agents} agents with {clock} clocks was given; expected a "
             "divisor of their number, with synchronous clocks"
         )
-
-
-def _most_ticks(num_agents: int, horizon: float, max_steps: int | None) -> int:
-    """A number of Poisson ticks that all clocks together will not be seen to pass."""
-    total = num_agents * horizon
-    return min(num_agents * _ticks(horizon, max_steps), math.ceil(total + 8 * math.sqrt(total)) + 8)
-
-
-def _ticks(horizon: float, max_steps: int | None) -> int:
-    # Eight standard deviations above the mean: a run that needs more will not be seen.
-    ticks = math.ceil(horizon + 8 * math.sqrt(horizon)) + 8
-    return ticks if max_steps is None else min(ticks, max_steps)
-
-
-def poisson_order(
-    key: jax.Array, num_agents: int, horizon: float, max_steps: int | None = None
-) -> jax.Array:
-    """Whose clock ticks, in the order of time: K independent Poisson(1) clocks, started at 0.
-
-    Args:
-        key: fixes the clocks.
-        num_agents: K.
-        horizon: the time after which a tick doesn't count.
-        max_steps: each clock's first ticks, more than that are left out; None: no bound.
-
-    Returns:
-        `[E]` int32 agents; K in the places after the last tick.
-    """
-    ticks = _ticks(horizon, max_steps)
-    events = _most_ticks(num_agents, horizon, max_steps)
-    times = jnp.cumsum(jax.random.exponential(key, (num_agents, ticks)), axis=1)
-    agents = jnp.broadcast_to(jnp.arange(num_agents)[:, None], times.shape)
-    agents = jnp.where(times <= horizon, agents, num_agents)
-    return jax.lax.sort((times.ravel(), agents.ravel()), num_keys=1)[1][:events]
 
 
 def _act(
@@ -290,44 +266,47 @@ def _act(
     acts: jax.Array,
     state: Any,
     rows: Agents,
+    unroll: int,
 ) -> tuple[Any, Agents]:
-    """One step of B agents, and what the team learns of those that act."""
+    """An unroll of those of B agents that act, and what the team learns of it."""
     # Agents that do not act look like ended ones, whose rows are no transitions.
     step_type = jnp.where(acts, rows.timestep.step_type, jnp.int8(LAST))
-    before = rows.timestep._replace(step_type=step_type)
-    key = jax.random.fold_in(world.act_key, tick)
-    action, extras, actor = agent.act(state.params, rows.actor, before, key)
-    step = jax.vmap(problem.step, in_axes=(None, 0, 0))
-    environment, after = step(world.world, rows.environment, action)
-    state, _ = agent.update(state, _trajectory(rows.actor, before, action, extras, after))
-    return state, Agents(environment, after, actor, rows.returns + after.reward, rows.steps + 1)
+    start = rows._replace(timestep=rows.timestep._replace(step_type=step_type))
+
+    def step(before: Agents, i: jax.Array) -> tuple[Agents, Any]:
+        key = jax.random.fold_in(world.act_key, tick * unroll + i)
+        action, extras, actor = agent.act(state.params, before.actor, before.timestep, key)
+        move = jax.vmap(problem.step, in_axes=(None, 0, 0))
+        environment, timestep = move(world.world, before.environment, action)
+        returns, steps = before.returns + timestep.reward, before.steps + 1
+        after = Agents(environment, timestep, actor, returns, steps)
+        after = _where(before.timestep.step_type != LAST, after, before)
+        return after, (after.timestep, action, extras)
+
+    end, (timestep, action, extras) = jax.lax.scan(step, start, jnp.arange(unroll))
+
+    def through(first: Any, others: Any) -> Any:
+        return jax.tree.map(lambda x, y: jnp.concatenate([x[None], y]), first, others)
+
+    trajectory = Trajectory(
+        observation=through(start.timestep.observation, timestep.observation),
+        step_type=through(start.timestep.step_type, timestep.step_type),
+        action=action,
+        extras=extras,
+        reward=timestep.reward,
+        discount=timestep.discount,
+        actor_state=start.actor,
+    )
+    state, _ = agent.update(state, trajectory)
+    # Whose turn it was not is as before, also in what it looks like.
+    return state, _where(acts, end, rows)
 
 
 def _where(which: jax.Array, these: Any, others: Any) -> Any:
     """`[B, ...]`, these agents' where `which` is true."""
-    return jax.tree.map(
-        lambda x, y: jnp.where(which.reshape(-1, *[1] * (x.ndim - 1)), x, y), these, others
-    )
 
+    def choose(x: jax.Array, y: jax.Array) -> jax.Array:
+        return jnp.where(which.reshape(-1, *[1] * (x.ndim - 1)), x, y)
 
-def _trajectory(
-    actor: Any,
-    before: dm_env.TimeStep,
-    action: jax.Array,
-    extras: Any,
-    after: dm_env.TimeStep,
-) -> Trajectory:
-    """One step of B agents as an unroll of length 1."""
-
-    def one(tree: Any) -> Any:
-        return jax.tree.map(lambda x: x[None], tree)
-
-    return Trajectory(
-        observation=jax.tree.map(lambda *x: jnp.stack(x), before.observation, after.observation),
-        step_type=jnp.stack([before.step_type, after.step_type]),
-        action=action[None],
-        extras=one(extras),
-        reward=after.reward[None],
-        discount=after.discount[None],
-        actor_state=actor,
-    )
+    chosen: Any = jax.tree.map(choose, these, others)
+    return chosen

@@ -9,13 +9,14 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from expedition.agents.agent import Agent
+from expedition.agents.agent import Agent, Trajectory
 from expedition.agents.seed_td import linear_seed_td
 from expedition.environments.chains import bipolar_chain
-from expedition.environments.interface import first, transition
+from expedition.environments.interface import FIRST, LAST, MID, first, transition
 from expedition.exploration.regression import RegressionConfig, one_hot_regression
 from expedition.runtime import simulator
-from expedition.runtime.simulator import poisson_order, simulate, simulation
+from expedition.runtime.clocks import poisson_order
+from expedition.runtime.simulator import simulate, simulation
 
 AGENTS, WORLDS, HORIZON = 4, 4, 9.5
 GOAL, LIMIT = 20, 7
@@ -334,6 +335,9 @@ def test_whose_tick_comes_next_is_anybodys_guess():
         {"at_once": 1},
         {"at_once": 3, "clock": "synchronous"},
         {"at_once": 0, "clock": "synchronous"},
+        {"unroll": 2},
+        {"unroll": 0, "clock": "synchronous"},
+        {"unroll": 10, "clock": "synchronous"},
     ],
     ids=str,
 )
@@ -341,3 +345,75 @@ def test_arguments_out_of_range_are_named(wrong):
     arguments = {"num_agents": AGENTS, "horizon": HORIZON, "clock": "poisson"} | wrong
     with pytest.raises(ValueError, match=str(next(iter(wrong.values())))):
         simulate(gossip(), Walk(), KEYS, **arguments)
+
+
+class Recorder(NamedTuple):
+    """The newest trajectory, and how many there were."""
+
+    params: jax.Array
+    newest: Trajectory
+
+
+def recorder(length, batch):
+    """Agent k moves by k; the team keeps what an update sees."""
+
+    def init(key):
+        x = jnp.zeros((length, batch))
+        number = x.astype(jnp.int32)
+        seen = jnp.zeros((length + 1, batch), jnp.int32)
+        newest = Trajectory(
+            {"position": seen}, seen.astype(jnp.int8), number, {"params": number}, x, x, number[0]
+        )
+        return Recorder(jnp.int32(0), newest)
+
+    def act(params, actor, timestep, key):
+        return actor, {"params": jnp.broadcast_to(params, (batch,))}, actor
+
+    def update(state, batch):
+        return Recorder(state.params + 1, batch), {}
+
+    return Agent(init, jnp.arange, act, None, update)
+
+
+def test_an_unroll_is_acted_on_what_was_known_at_its_start():
+    """Three actions of two agents, then an update; who ends on the way waits for its next turn."""
+    parts = simulation(
+        recorder(3, 2),
+        Walk(),
+        num_agents=4,
+        horizon=9.0,
+        clock="synchronous",
+        at_once=2,
+        unroll=3,
+        restart=True,
+    )
+    advance, running = compiled(parts.advance), compiled(parts.start)(KEYS[:1])
+    assert parts.num_ticks == 6
+    world = int(running.worlds.world[0])
+    before = running.progress.agents.environment
+    for until in range(1, 7):
+        first = 2 * ((until - 1) % 2)
+        running = advance(running, until)
+        seen, agents = running.progress.state.newest, running.progress.agents
+        (seen, agents) = jax.tree.map(lambda x: np.asarray(x[0]), (seen, agents))
+        np.testing.assert_array_equal(seen.extras["params"], until - 1)
+        np.testing.assert_array_equal(seen.actor_state, [first, first + 1])
+        for b, k in enumerate((first, first + 1)):
+            position, age = (int(x[0, k]) for x in before)
+            if position >= GOAL or age >= LIMIT:  # it restarted with the turn
+                position, age = int(seen.observation["position"][0, b]), 0
+                assert world <= position < world + 4
+            types = [FIRST if age == 0 else MID]
+            for t in range(3):
+                assert seen.observation["position"][t, b] == position
+                if types[-1] != LAST:
+                    position, age = position + world * k, age + 1
+                    assert seen.reward[t, b] == position - 3 * k
+                    assert seen.discount[t, b] == (position < GOAL)
+                    types.append(LAST if position >= GOAL or age >= LIMIT else MID)
+                else:
+                    types.append(LAST)
+            np.testing.assert_array_equal(seen.step_type[1:, b], types[1:])
+            assert agents.environment[0][k] == position
+        before = running.progress.agents.environment
+    assert agents.steps[0] == LIMIT  # the rest of its third turn it waits

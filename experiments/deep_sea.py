@@ -1,0 +1,219 @@
+"""Deep sea: episodes until solved, against its size: `python -m experiments.deep_sea`.
+
+K agents dive in one deep sea of N x N cells and share what they see. The sea is *solved* with the
+first episode after which less than 90 % of the episodes so far, of all agents, were bad: bsuite's
+criterion (Osband et al., 2020, Behaviour Suite, https://arxiv.org/abs/1908.03568), where a random
+policy needs some 2^N episodes. Writes `deep_sea.csv` and its pictures, and `regret.csv`: the bad
+episodes per agent of a small sea against K.
+"""
+
+import sys
+import time
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+if not __package__:  # run as a file, not with -m
+    sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from expedition.environments import OneWorld
+from expedition.runtime import Running, named_key, simulation
+from experiments import deep_sea_plots, plots
+from experiments.deep_sea_agents import ALGORITHMS, Constants, Team, make_team
+from experiments.deep_sea_plots import Row, Rows
+from experiments.sweep import Precision, Reporter, Table, command, fill, open_folder
+
+BAD = 0.9  # the part of bad episodes below which a sea is solved
+CHUNK = 25  # episodes between two looks
+SHORTEST = 200  # episodes of each agent that a team has at least
+
+
+@dataclass(frozen=True)
+class Config:
+    """Settings of the sweep."""
+
+    out: Path | None = None
+    """Folder for tables and pictures; a sweep that was stopped there goes on.
+    Default: runs/deep_sea, or runs/deep_sea-quick."""
+    seed: int = 0
+    """Fixes every random draw; the sea itself is bsuite's, mapping seed 42."""
+    quick: bool = False
+    """Sizes 6 and 10, one instance, at most 300 episodes."""
+    sizes: tuple[int, ...] = (10, 20, 30, 40, 50)
+    """Sizes N."""
+    agents: tuple[int, ...] = (1, 10, 100)
+    """Numbers of agents K; bootstrapped DQN and LSVI are one agent."""
+    algorithms: tuple[str, ...] = tuple(ALGORITHMS)
+    """Which to run."""
+    instances: int = 3
+    """Random instances of each."""
+    episodes: int = 10_000
+    """At most, of all agents together, but at least 200 of each."""
+    regret_agents: tuple[int, ...] = (1, 2, 5, 10, 20, 50, 100)
+    """Numbers of agents whose regret is measured; none: not at all."""
+    regret_size: int = 10
+    """Size of the sea for that."""
+    regret_episodes: int = 100
+    """Episodes of each agent that regret is summed over."""
+    constants: Constants = field(default_factory=Constants)
+    """The algorithms'."""
+
+    def __post_init__(self) -> None:
+        if not (self.sizes and self.agents and self.algorithms and self.instances > 0):
+            raise ValueError("sizes, agents, algorithms or instances is empty; expected some")
+        for name in self.algorithms:
+            if name not in ALGORITHMS:
+                raise ValueError(f"algorithm {name!r} was given; expected some of {[*ALGORITHMS]}")
+
+    def limit(self, agents: int) -> int:
+        """Episodes of each of K agents, at most."""
+        return 300 if self.quick else max(SHORTEST, self.episodes // agents)
+
+
+def dives(team: Team, agents: int, episodes: int) -> tuple[Any, Any]:
+    """The sweep's two compiled functions.
+
+    Args:
+        team: the algorithm.
+        agents: K.
+        episodes: of each agent, at most.
+
+    Returns:
+        `start(keys [W]) -> running`, and `dive(running, first) -> running, bad`: the next `CHUNK`
+        episodes, which have the numbers from `first` on, and how many agents' were bad,
+        `[CHUNK, W]`.
+    """
+    parts = simulation(
+        team.agent,
+        OneWorld(team.sea),
+        num_agents=agents,
+        horizon=team.sea.size * episodes,
+        clock="synchronous",
+        at_once=team.at_once,
+        unroll=team.unroll,
+        restart=True,
+    )
+    ticks = parts.num_ticks // episodes
+
+    def episode(running: Running, number: jax.Array) -> tuple[Running, jax.Array]:
+        running = parts.advance(running, (number + 1) * ticks)
+        return running, jnp.sum(running.progress.agents.environment.is_bad, axis=1)
+
+    def dive(running: Running, first: jax.Array) -> tuple[Running, jax.Array]:
+        return jax.lax.scan(episode, running, first + jnp.arange(CHUNK))
+
+    return jax.jit(parts.start), jax.jit(dive, donate_argnums=0)
+
+
+def solved_after(bad: np.ndarray, agents: int) -> int | None:
+    """Episodes of each agent until the sea is solved, or None.
+
+    Args:
+        bad: `[E]`, how many of K agents had a bad one in each episode.
+        agents: K.
+    """
+    part = np.cumsum(bad) / (agents * np.arange(1, len(bad) + 1))
+    return int(np.argmax(part < BAD)) + 1 if (part < BAD).any() else None
+
+
+def mean_regret(team: Team, agents: int, episodes: int, keys: jax.Array) -> jax.Array:
+    """`[W]`, bad episodes of each of K agents, on average over them."""
+    start, dive = dives(team, agents, episodes)
+    running = start(keys)
+    bad = jnp.zeros(len(keys))
+    for first in range(0, episodes, CHUNK):
+        running, more = dive(running, first)
+        bad += jnp.sum(more, axis=0)
+    return bad / agents
+
+
+def run(config: Config) -> None:
+    """Runs what is missing, then draws."""
+    plots.require()
+    folder = config.out or Path("runs/deep_sea-quick" if config.quick else "runs/deep_sea")
+    free = ("sizes", "agents", "algorithms", "instances", "episodes", "regret_agents")
+    open_folder(folder, config, free=free)
+    table = Rows(folder / "deep_sea.csv")
+    cells = [
+        (algorithm, size, k)
+        for algorithm in config.algorithms
+        for k in (config.agents if not algorithm.startswith("bootstrapped") else (1,))
+        for size in ((6, 10) if config.quick else config.sizes)
+    ]
+    instances = range(1 if config.quick else config.instances)
+    with Reporter(cells=len(cells) * len(instances)) as report:
+        for cell in cells:
+            _fill(table, cell, instances, config, report)
+    if config.regret_agents and not config.quick:
+        _measure_regret(folder, config)
+    deep_sea_plots.draw(folder)
+    print(deep_sea_plots.summary(folder))
+    print(f"results: {folder}")
+
+
+def _fill(
+    table: Rows, cell: tuple[str, int, int], instances: range, config: Config, report: Reporter
+) -> None:
+    algorithm, size, k = cell
+    episodes = -(-config.limit(k) // CHUNK) * CHUNK
+    functions = None
+    for instance in instances:
+        if table.has(*cell, instance):
+            report.skip()
+            continue
+        title = f"{algorithm} N {size} K {k}, instance {instance}"
+        began = time.perf_counter()
+        if functions is None:
+            report.show(f"{title}: compiling")
+            team = make_team(algorithm, size, k, episodes, config.constants)
+            functions = dives(team, k, episodes)
+        start, dive = functions
+        running = start(named_key(jax.random.key(config.seed), "instance", instance)[None])
+        bad = np.zeros(0)
+        for first in range(0, episodes, CHUNK):
+            running, more = dive(running, first)
+            bad = np.append(bad, np.asarray(more)[:, 0])
+            report.show(f"{title}: {len(bad)} episodes, {bad[-CHUNK:].mean() / k:.0%} bad")
+            if solved_after(bad, k) is not None:
+                break
+        found = solved_after(bad, k)
+        seconds = time.perf_counter() - began
+        table.add(Row(*cell, instance, found or len(bad), found is not None, seconds))
+        what = f"solved after {found}" if found else f"not solved in {len(bad)}"
+        report.note(f"{algorithm:18} N {size:<3} K {k:<4} {what} episodes each, {seconds:.0f} s")
+    if functions is not None:
+        jax.clear_caches()
+
+
+def _measure_regret(folder: Path, config: Config) -> None:
+    episodes = config.regret_episodes
+    names = [name for name in config.algorithms if name.endswith("lsvi")]
+    cells = []
+    for k in config.regret_agents:
+        for name in names:
+            team = make_team(name, config.regret_size, k, episodes, config.constants)
+            cells.append((name, k, partial(mean_regret, team, k, episodes)))
+    with Reporter(cells=len(cells)) as report:
+        fill(
+            Table(folder / "regret.csv", "mean_regret"),
+            cells,
+            title=f"regret, N {config.regret_size}",
+            key=named_key(jax.random.key(config.seed), "regret"),
+            precision=Precision(relative=0.05, absolute=0.5, at_least=16, at_most=64),
+            worlds_per_batch=lambda k: 16,
+            report=report,
+        )
+
+
+def main() -> None:
+    """Parses the flags, uses all cores, runs."""
+    command(Config, run, __doc__)
+
+
+if __name__ == "__main__":
+    main()

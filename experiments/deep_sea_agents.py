@@ -1,0 +1,182 @@
+"""The algorithms that dive: how each is made for a sea, K agents, and its constants."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from expedition.agents import (
+    Agent,
+    DqnConfig,
+    ImpalaConfig,
+    SeedEnsembleConfig,
+    dqn,
+    impala,
+    model_per_episode,
+    seed_ensemble,
+    seed_lsvi,
+)
+from expedition.environments import DeepSea
+from expedition.exploration import Minibatch, RegressionConfig, one_hot_regression
+from expedition.networks import ActorCritic, CellMLP, MLPTorso, policy_head
+
+
+@dataclass(frozen=True)
+class Constants:
+    """What is open; docs/deep_sea.md says how it was chosen."""
+
+    models: int = 20
+    """Models E of one agent that draws one for each episode; else each agent has a model."""
+    prior_scale: float = 1.0
+    """Scale of the frozen prior networks."""
+    noise_variance: float = 1e-4
+    """Variance v of the seeds' noise."""
+    discount: float = 0.99
+    """Discount gamma of the networks; the regressions have 1."""
+    batch_size: int = 128
+    """Data of a gradient step."""
+    learning_rate: float = 1e-3
+    """Of Adam, of the networks that learn values."""
+    updates: int = 5
+    """How often the networks learn in an episode, before each of as many equal parts of it."""
+    steps: int = 2
+    """Gradient steps of each network when it learns."""
+    turns: int = 10
+    """Parts of a team of networks that act, and are learnt from, one after the other."""
+    hidden: tuple[int, ...] = (50, 50)
+    """Widths of the networks' layers."""
+    epsilon: float = 0.05
+    """Of epsilon-greedy DQN."""
+    lsvi_prior_variance: float = 1.0
+    """Variance lambda of the prior of each weight of LSVI."""
+    lsvi_noise_variance: float = 0.01
+    """Variance v that LSVI assumes."""
+    impala_learning_rate: float = 3e-3
+    """Of IMPALA's Adam."""
+    entropy_cost: float = 0.01
+    """Of IMPALA."""
+
+    def __post_init__(self) -> None:
+        if min(self.models, self.updates, self.steps, self.turns) < 1:
+            raise ValueError(
+                f"models is {self.models}, updates {self.updates}, steps {self.steps} and turns "
+                f"{self.turns}; expected at least 1 of each"
+            )
+
+
+class Team(NamedTuple):
+    """An algorithm that is ready to dive."""
+
+    agent: Agent
+    sea: DeepSea
+    unroll: int  # actions between two updates
+    at_once: int  # agents that act in the same turn
+
+
+def make_team(algorithm: str, size: int, agents: int, episodes: int, constants: Constants) -> Team:
+    """An algorithm for K agents.
+
+    Args:
+        algorithm: a key of `ALGORITHMS`.
+        size: N.
+        agents: K.
+        episodes: of each agent, at most; all data of them fit into the buffer.
+        constants: the open ones.
+
+    Raises:
+        ValueError: no such algorithm, or parts of an episode or of a team that are not equal.
+    """
+    if algorithm not in ALGORITHMS:
+        raise ValueError(f"algorithm {algorithm!r} was given; expected one of {[*ALGORITHMS]}")
+    return ALGORITHMS[algorithm](size, agents, episodes, constants)
+
+
+def _seed_lsvi(size: int, agents: int, episodes: int, constants: Constants) -> Team:
+    sea = DeepSea(size, observation="cell")
+    return Team(_lsvi(size, agents, constants), sea, unroll=1, at_once=agents)
+
+
+def _bootstrapped_lsvi(size: int, agents: int, episodes: int, constants: Constants) -> Team:
+    agent = model_per_episode(_lsvi(size, constants.models, constants), constants.models)
+    return Team(agent, DeepSea(size, observation="cell"), unroll=1, at_once=agents)
+
+
+def _lsvi(size: int, seeds: int, constants: Constants) -> Agent:
+    model = RegressionConfig(
+        noise_variance=constants.lsvi_noise_variance, prior_variance=constants.lsvi_prior_variance
+    )
+    return seed_lsvi(one_hot_regression(model, size**2 + 1, 2, seeds), horizon=size)
+
+
+def _seed_td(size: int, agents: int, episodes: int, constants: Constants) -> Team:
+    return _of_networks(size, agents, episodes, constants, models=agents)
+
+
+def _bootstrapped_dqn(size: int, agents: int, episodes: int, constants: Constants) -> Team:
+    team = _of_networks(size, agents, episodes, constants, models=constants.models)
+    return team._replace(agent=model_per_episode(team.agent, constants.models))
+
+
+def _dqn(size: int, agents: int, episodes: int, constants: Constants) -> Team:
+    return _of_networks(size, agents, episodes, constants, models=1, is_dqn=True)
+
+
+def _of_networks(
+    size: int,
+    agents: int,
+    episodes: int,
+    constants: Constants,
+    *,
+    models: int,
+    is_dqn: bool = False,
+) -> Team:
+    sea = DeepSea(size, observation="cell")
+    turns = min(agents, constants.turns)
+    if size % constants.updates or agents % turns:
+        raise ValueError(
+            f"{constants.updates} updates in an episode of {size} steps and {turns} turns of "
+            f"{agents} agents were given; expected divisors"
+        )
+    learner = SeedEnsembleConfig(
+        num_models=models,
+        prior_scale=0.0 if is_dqn else constants.prior_scale,
+        noise_variance=0.0 if is_dqn else constants.noise_variance,
+        discount=constants.discount,
+        learning_rate=constants.learning_rate,
+        minibatch=Minibatch(constants.batch_size),
+        steps=constants.steps,
+        capacity=agents * episodes * size,
+    )
+    network = CellMLP(size**2 + 1, 2, constants.hidden)
+    agent = (
+        dqn(DqnConfig(constants.epsilon, learner), sea.spec, network)
+        if is_dqn
+        else seed_ensemble(learner, sea.spec, network)
+    )
+    return Team(agent, sea, unroll=size // constants.updates, at_once=agents // turns)
+
+
+def _impala(size: int, agents: int, episodes: int, constants: Constants) -> Team:
+    sea = DeepSea(size)
+    config = ImpalaConfig(
+        discount=constants.discount,
+        entropy_cost=constants.entropy_cost,
+        reduction="mean",
+        max_abs_reward=None,
+        optimizer="adam",
+        learning_rate=constants.impala_learning_rate,
+    )
+    network = ActorCritic(MLPTorso(constants.hidden), policy_head(sea.spec.action))
+    agent = impala(config, sea.spec, network, num_updates=episodes)
+    return Team(agent, sea, unroll=size, at_once=agents)
+
+
+Maker = Callable[[int, int, int, Constants], Team]
+ALGORITHMS: dict[str, Maker] = {
+    "seed_lsvi": _seed_lsvi,
+    "bootstrapped_lsvi": _bootstrapped_lsvi,
+    "seed_td": _seed_td,
+    "bootstrapped_dqn": _bootstrapped_dqn,
+    "dqn": _dqn,
+    "impala": _impala,
+}
+"""An algorithm is known to the sweep by its line here."""
