@@ -29,7 +29,7 @@ from experiments.deep_sea_plots import Row, Rows
 from experiments.sweep import Precision, Reporter, Table, command, fill, open_folder
 
 BAD = 0.9  # the part of bad episodes below which a sea is solved
-CHUNK = 25  # episodes between two looks
+CHUNK = 5  # episodes between two looks
 SHORTEST = 200  # episodes of each agent that a team has at least
 
 
@@ -84,9 +84,8 @@ def dives(team: Team, agents: int, episodes: int) -> tuple[Any, Any]:
         episodes: of each agent, at most.
 
     Returns:
-        `start(keys [W]) -> running`, and `dive(running, first) -> running, bad`: the next `CHUNK`
-        episodes, which have the numbers from `first` on, and how many agents' were bad,
-        `[CHUNK, W]`.
+        `start(keys [W]) -> running`, and `dive(running, numbers [E]) -> running, bad`: the next E
+        episodes, which have these numbers from 0, and how many agents' were bad, `[E, W]`.
     """
     parts = simulation(
         team.agent,
@@ -104,8 +103,8 @@ def dives(team: Team, agents: int, episodes: int) -> tuple[Any, Any]:
         running = parts.advance(running, (number + 1) * ticks)
         return running, jnp.sum(running.progress.agents.environment.is_bad, axis=1)
 
-    def dive(running: Running, first: jax.Array) -> tuple[Running, jax.Array]:
-        return jax.lax.scan(episode, running, first + jnp.arange(CHUNK))
+    def dive(running: Running, numbers: jax.Array) -> tuple[Running, jax.Array]:
+        return jax.lax.scan(episode, running, numbers)
 
     return jax.jit(parts.start), jax.jit(dive, donate_argnums=0)
 
@@ -124,12 +123,8 @@ def solved_after(bad: np.ndarray, agents: int) -> int | None:
 def mean_regret(team: Team, agents: int, episodes: int, keys: jax.Array) -> jax.Array:
     """`[W]`, bad episodes of each of K agents, on average over them."""
     start, dive = dives(team, agents, episodes)
-    running = start(keys)
-    bad = jnp.zeros(len(keys))
-    for first in range(0, episodes, CHUNK):
-        running, more = dive(running, first)
-        bad += jnp.sum(more, axis=0)
-    return bad / agents
+    _, bad = dive(start(keys), jnp.arange(episodes))
+    return jnp.sum(bad, axis=0) / agents
 
 
 def run(config: Config) -> None:
@@ -176,7 +171,7 @@ def _fill(
         running = start(named_key(jax.random.key(config.seed), "instance", instance)[None])
         bad = np.zeros(0)
         for first in range(0, episodes, CHUNK):
-            running, more = dive(running, first)
+            running, more = dive(running, first + np.arange(CHUNK))
             bad = np.append(bad, np.asarray(more)[:, 0])
             report.show(f"{title}: {len(bad)} episodes, {bad[-CHUNK:].mean() / k:.0%} bad")
             if solved_after(bad, k) is not None:

@@ -1,0 +1,201 @@
+"""Run an agent on bsuite: `python -m experiments.bsuite --agent impala --id catch/0 deep_sea/3`.
+
+One agent, one environment, as bsuite has it (Osband et al., 2020, Behaviour Suite for Reinforcement
+Learning, https://arxiv.org/abs/1908.03568). Writes bsuite's own CSVs, one an id, into
+`runs/bsuite/<agent>`; `--score` prints what bsuite's own analysis makes of those in the folder.
+Needs the extra `[bsuite]`.
+"""
+
+import importlib
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+
+from expedition.agents import (
+    Agent,
+    ImpalaConfig,
+    SeedEnsembleConfig,
+    impala,
+    model_per_episode,
+    seed_ensemble,
+)
+from expedition.environments import DmEnvBatch, EnvironmentSpec
+from expedition.exploration import Minibatch
+from expedition.networks import ActorCritic, LSTMCore, MLPTorso, SkipMLP, policy_head
+from expedition.runtime import named_key
+from expedition.runtime.actor import Actor, actor_functions
+from expedition.runtime.parameters import Versioned
+from expedition.runtime.unroll import abstract_trajectory
+from experiments.sweep import SettingsError, command
+
+UNLIMITED = 10**9  # updates: the learning rate stays as it is
+
+
+class Player(NamedTuple):
+    """An agent, and the number of actions between two updates."""
+
+    agent: Agent
+    unroll: int
+
+
+def _impala(spec: EnvironmentSpec, lstm: bool) -> Player:
+    config = ImpalaConfig(
+        reduction="mean", max_abs_reward=None, optimizer="adam", learning_rate=3e-3
+    )
+    core = LSTMCore(32) if lstm else None
+    network = ActorCritic(MLPTorso((64, 64)), policy_head(spec.action), core)
+    return Player(impala(config, spec, network, num_updates=UNLIMITED), unroll=32)
+
+
+def _seed_td(spec: EnvironmentSpec, lstm: bool) -> Player:
+    """One agent that acts by another of its 20 seeds in each episode: bootstrapped DQN."""
+    if lstm:
+        raise SettingsError("--lstm was given for seed_td; only impala has a memory")
+    config = SeedEnsembleConfig(
+        num_models=20, minibatch=Minibatch(128), steps=2, target_period=4, capacity=10_000
+    )
+    agent = seed_ensemble(config, spec, SkipMLP(spec.action.num_values))
+    return Player(model_per_episode(agent, config.num_models), unroll=4)
+
+
+AGENTS: dict[str, Callable[[EnvironmentSpec, bool], Player]] = {
+    "impala": _impala,
+    "seed_td": _seed_td,
+}
+"""An agent is known to the command by its line here."""
+
+
+@dataclass(frozen=True)
+class Config:
+    """What to run, or to score."""
+
+    id: tuple[str, ...] = ("catch/0",)
+    """bsuite's names of settings of environments."""
+    agent: str = "impala"
+    """impala or seed_td."""
+    lstm: bool = False
+    """Whether IMPALA has a memory."""
+    episodes: int | None = None
+    """At most; None: as many as bsuite asks for, without which its scores are others."""
+    seed: int = 0
+    """Names every random choice of the agent; the environments' seeds are bsuite's."""
+    out: Path = Path("runs/bsuite")
+    """Where the agents' folders of CSVs are."""
+    score: bool = False
+    """Prints the scores of what is in the agent's folder; nothing is run."""
+
+    def __post_init__(self) -> None:
+        if self.agent not in AGENTS:
+            raise ValueError(f"agent is {self.agent!r}; expected one of {[*AGENTS]}")
+        if self.episodes is not None and self.episodes < 1:
+            raise ValueError(f"episodes is {self.episodes}; expected at least 1")
+
+    @property
+    def folder(self) -> Path:
+        """The agent's."""
+        return self.out / (f"{self.agent}_lstm" if self.lstm else self.agent)
+
+
+def require() -> Any:
+    """bsuite, or an error of one line."""
+    try:
+        return importlib.import_module("bsuite")
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            f"{error.name} is not installed; bsuite needs it: pip install 'expedition[bsuite]'"
+        ) from error
+
+
+def play(config: Config, bsuite_id: str) -> int:
+    """Runs the agent on one id; returns the number of actions that it took.
+
+    Raises:
+        SettingsError: bsuite has no such id, or its CSV is there.
+    """
+    bsuite = require()
+    if bsuite_id not in bsuite.sweep.SWEEP:
+        raise SettingsError(f"id {bsuite_id!r} was given; bsuite has none of this name")
+    try:
+        environment = bsuite.load_and_record_to_csv(bsuite_id, str(config.folder))
+    except ValueError as error:  # it overwrites none
+        raise SettingsError(str(error)) from error
+    batch = DmEnvBatch([environment])
+    asked = bsuite.sweep.EPISODES[bsuite_id]
+    episodes = min(config.episodes or asked, asked)
+    player = AGENTS[config.agent](batch.spec, config.lstm)
+    key = named_key(jax.random.key(config.seed), "bsuite", bsuite_id)
+    return _train(player, batch, episodes, key)
+
+
+def _train(player: Player, batch: DmEnvBatch, episodes: int, key: jax.Array) -> int:
+    """Acts and learns in turns: no thread, no lag."""
+    agent = player.agent
+    state = jax.jit(agent.init)(named_key(key, "init"))
+    update = jax.jit(agent.update, donate_argnums=0)
+    actor = Actor(
+        actor_functions(agent),
+        abstract_trajectory(agent, state.params, batch.spec, 1, player.unroll),
+        agent.initial_actor_state(1),
+        batch,
+        lambda unroll: Versioned(unroll or 0, state.params),
+        named_key(key, "act"),
+    )
+    finished = 0
+    while finished < episodes:
+        unroll = actor.unroll()
+        finished += len(unroll.episodes)
+        state, _ = update(state, unroll.content)
+    return actor.env_steps
+
+
+def scores(folder: Path) -> dict[str, tuple[float, bool]]:
+    """bsuite's score of each experiment in a folder, and whether all its episodes were played."""
+    require()
+    load = importlib.import_module("bsuite.logging.csv_load")
+    analysis = importlib.import_module("bsuite.experiments.summary_analysis")
+    with _old_pandas():
+        table = analysis.bsuite_score(load.load_bsuite(str(folder))[0])
+    rows = zip(table["bsuite_env"], table["score"], table["finished"], strict=True)
+    return {name: (float(score), bool(finished)) for name, score, finished in rows}
+
+
+@contextmanager
+def _old_pandas() -> Iterator[None]:
+    """bsuite 0.3.6 appends one series to another, which pandas 2 has forgotten how to."""
+    pandas = importlib.import_module("pandas")
+    if hasattr(pandas.Series, "append"):
+        yield
+        return
+    pandas.Series.append = lambda self, other: pandas.concat([self, other])
+    try:
+        yield
+    finally:
+        del pandas.Series.append
+
+
+def run(config: Config) -> None:
+    """Runs each id, or scores."""
+    if config.score:
+        for name, (score, finished) in scores(config.folder).items():
+            print(f"{name:24} {score:6.3f}{'' if finished else '  (not all episodes)'}")
+        return
+    for bsuite_id in config.id:
+        began = time.perf_counter()
+        steps = play(config, bsuite_id)
+        print(f"{bsuite_id}: {steps} actions in {time.perf_counter() - began:.0f} s", flush=True)
+        jax.clear_caches()
+    print(f"results: {config.folder}")
+
+
+def main() -> None:
+    """Parses the flags, runs."""
+    command(Config, run, __doc__)
+
+
+if __name__ == "__main__":
+    main()
