@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from expedition.networks import SkipMLP
+from expedition.networks import CellMLP, SkipMLP
 
 X = np.random.default_rng(0).normal(size=(5, 4)).astype(np.float32)
 
@@ -39,3 +39,19 @@ def test_features_are_scaled_first():
         SkipMLP(3, (7,)).apply(params, X * np.array(scale, np.float32)),
         rtol=1e-6,
     )
+
+
+def test_a_cells_network_is_an_mlp_of_its_one_hot_observation():
+    network = CellMLP(num_cells=6, num_outputs=3, hidden=(5, 4))
+    cells = jnp.array([0, 5, 2, 2])
+    params = network.init(jax.random.key(0), cells)
+    layers = jax.device_get(params["params"])
+    x = np.eye(6, dtype=np.float32)[cells] @ layers["Embed_0"]["embedding"]
+    for i in range(2):
+        x = np.maximum(x, 0) @ layers[f"Dense_{i}"]["kernel"] + layers[f"Dense_{i}"]["bias"]
+    np.testing.assert_allclose(network.apply(params, cells), x, rtol=1e-5, atol=1e-6)
+
+
+def test_a_cells_network_starts_at_the_scale_of_one_input():
+    table = CellMLP(4000, 2).init(jax.random.key(0), jnp.array([0]))["params"]["Embed_0"]
+    assert abs(table["embedding"].std() - 1) < 0.01

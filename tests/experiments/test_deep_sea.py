@@ -1,0 +1,105 @@
+"""The sweep of deep sea: when a sea is solved, what is counted, what a second start does."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from expedition.agents import Agent
+from expedition.environments import DeepSea
+from experiments import deep_sea, deep_sea_plots
+from experiments.deep_sea_agents import ALGORITHMS, Constants, Team, make_team
+
+
+class Learnt(NamedTuple):
+    """Updates so far."""
+
+    params: jax.Array
+
+
+def late_team(size, agents):
+    """Agent 0 goes left in the first cell until the team has learnt 3 times, the others always."""
+    sea = DeepSea(size, observation="cell")
+
+    def act(params, actor, timestep, key):
+        row, column = timestep.observation // size, timestep.observation % size
+        wrong = (row == 0) & ((actor > 0) | (params < 3))
+        return jnp.asarray(sea.right)[row, column] ^ wrong, (), actor
+
+    def update(state, batch):
+        return Learnt(state.params + 1), {}
+
+    agent = Agent(lambda key: Learnt(jnp.int32(0)), jnp.arange, act, None, update)
+    return Team(agent, sea, unroll=size, at_once=agents)
+
+
+def test_bad_episodes_are_counted_when_they_end():
+    start, dive = deep_sea.dives(late_team(3, 2), 2, 8)
+    running, first = dive(start(jax.random.split(jax.random.key(0), 1)), jnp.arange(2))
+    _, then = dive(running, jnp.arange(2, 8))
+    np.testing.assert_array_equal(np.concatenate([first, then])[:, 0], [2, 2, 2, 1, 1, 1, 1, 1])
+
+
+@pytest.mark.parametrize(
+    ("bad", "expected"),
+    [([2, 2, 2, 1, 2], 4), ([2, 2, 2, 2], None), ([1], 1), ([2] * 10 + [0, 0, 0], 12)],
+)
+def test_solved_is_less_than_nine_of_ten_bad(bad, expected):
+    """[2] * 10 + [0]: 20 of 22 were bad; one more: 20 of 24."""
+    assert deep_sea.solved_after(np.array(bad), 2) == expected
+
+
+def test_a_sweep_of_little_seas(tmp_path, capsys):
+    """A team with seeds solves them far before 2^N dives each; a second start adds nothing."""
+    config = deep_sea.Config(
+        out=tmp_path, quick=True, algorithms=("seed_lsvi",), agents=(8,), regret_agents=()
+    )
+    deep_sea.run(config)
+    rows = deep_sea_plots.read(tmp_path / "deep_sea.csv")
+    assert [row[:4] for row in rows] == [("seed_lsvi", n, 8, 0) for n in (6, 10)]
+    assert all(row.solved and row.episodes < 40 for row in rows)
+    assert (tmp_path / "deep_sea.png").exists()
+    before = (tmp_path / "deep_sea.csv").read_bytes()
+    deep_sea.run(config)
+    assert (tmp_path / "deep_sea.csv").read_bytes() == before
+    assert "seed LSVI          K 8    N 10" in capsys.readouterr().out
+
+
+def test_a_row_that_a_stop_cut_short_is_none(tmp_path):
+    table = deep_sea_plots.Rows(tmp_path / "t.csv")
+    row = deep_sea_plots.Row("dqn", 10, 1, 0, 500, False, 1.25)
+    table.add(row)
+    with (tmp_path / "t.csv").open("a") as file:
+        file.write("dqn,10,1,1,7")
+    assert deep_sea_plots.read(tmp_path / "t.csv") == [row._replace(seconds=1.2)]
+
+
+@pytest.mark.parametrize("name", ALGORITHMS)
+def test_every_algorithm_fits_a_sea(name):
+    team = make_team(name, 10, 20, 50, Constants())
+    state = jax.eval_shape(team.agent.init, jax.random.key(0))
+    shape = (20, *team.sea.spec.observation.shape)
+    timestep = team.sea.reset(jax.random.key(0))[1]
+    batch = jax.tree.map(lambda x: jnp.broadcast_to(x, (20, *x.shape)), timestep)
+    assert batch.observation.shape == shape
+    actor = team.agent.initial_actor_state(20)
+    action, _, _ = jax.eval_shape(team.agent.act, state.params, actor, batch, jax.random.key(0))
+    assert action.shape == (20,)
+    assert 10 % team.unroll == 0
+    assert 20 % team.at_once == 0
+
+
+@pytest.mark.parametrize(
+    ("wrong", "named"),
+    [({"algorithms": ("sonar",)}, "'sonar'"), ({"sizes": ()}, "sizes"), ({"instances": 0}, "inst")],
+)
+def test_settings_out_of_range_are_named(wrong, named):
+    with pytest.raises(ValueError, match=named):
+        deep_sea.Config(**wrong)
+
+
+def test_parts_that_are_not_equal_are_refused():
+    with pytest.raises(ValueError, match="5 updates in an episode of 12 steps"):
+        make_team("seed_td", 12, 10, 50, Constants())
