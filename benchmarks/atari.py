@@ -19,35 +19,41 @@ def measure(
 ) -> list[dict[str, Any]]:
     """Steps each with random actions, in windows taken in turn, so that drift hits all of them."""
     batches = {name: make(name, environments, jax.random.key(0)) for name in names}
-    rates: dict[str, list[float]] = {name: [] for name in names}
+    found: dict[str, list[tuple[float, float]]] = {name: [] for name in names}
     for batch in batches.values():
         batch.reset()
-        _rate(batch, seconds)  # beyond the first episodes' common start
+        _window(batch, seconds)  # beyond the first episodes' common start
     for _ in range(windows):
         for name, batch in batches.items():
-            rates[name].append(_rate(batch, seconds))
+            found[name].append(_window(batch, seconds))
     for batch in batches.values():
         batch.close()
-    return [
-        {
-            "environment": name,
-            "steps_per_second": statistics.median(rates[name]),
-            "spread": max(rates[name]) - min(rates[name]),
-        }
-        for name in names
-    ]
+    rows = []
+    for name in names:
+        rates, costs = zip(*found[name], strict=True)
+        rows.append(
+            {
+                "environment": name,
+                "steps_per_second": statistics.median(rates),
+                "spread": max(rates) - min(rates),
+                "cpu_microseconds": statistics.median(costs),
+                "cpu_spread": max(costs) - min(costs),
+            }
+        )
+    return rows
 
 
-def _rate(batch: BatchedEnvironment, seconds: float) -> float:
-    """Actions a second, of all environments together."""
-    size = (64, batch.num_environments)
+def _window(batch: BatchedEnvironment, seconds: float) -> tuple[float, float]:
+    """Actions a second, of all environments together, and microseconds of all cores an action."""
+    size = (16, batch.num_environments)
     actions = np.random.default_rng(0).integers(batch.spec.action.num_values, size=size)
-    start, steps = time.perf_counter(), 0
+    start, start_cpu, steps = time.perf_counter(), time.process_time(), 0
     while time.perf_counter() - start < seconds:
         for action in actions:
             batch.step(action)
         steps += actions.size
-    return steps / (time.perf_counter() - start)
+    cpu = time.process_time() - start_cpu
+    return steps / (time.perf_counter() - start), 1e6 * cpu / steps
 
 
 def main(
@@ -70,7 +76,8 @@ def main(
     for row in rows:
         print(
             f"{row['environment']:<20} {row['steps_per_second']:>8,.0f} actions/s "
-            f"(spread {row['spread']:,.0f})"
+            f"(spread {row['spread']:,.0f}), {row['cpu_microseconds']:.0f} us of CPU each "
+            f"(spread {row['cpu_spread']:.0f})"
         )
     out.parent.mkdir(parents=True, exist_ok=True)
     figures = {"figures": rows, "cores": len(os.sched_getaffinity(0))}

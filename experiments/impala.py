@@ -86,8 +86,32 @@ ATARI = Config(  # the paper's (table G.1, but lives do not end episodes): all d
     torso="shallow",
     runtime=RuntimeConfig(total_steps=50_000_000),  # 200 million frames
 )
-GYM = dataclasses.replace(SWINGUP, action_bins=None, action_repeat=1)
-PRESETS = {"catch": CATCH, "probe:": CATCH, "atari:": ATARI, "gym:": GYM}
+MEMORY = Config(  # with --lstm None the same network without memory
+    hidden=(32,),
+    lstm=32,
+    agent=ImpalaConfig(optimizer="adam", learning_rate=3e-3, reduction="mean"),
+    runtime=RuntimeConfig(total_steps=200_000, actors=1),
+    evaluation_episodes=32,
+)
+CONTROL = dataclasses.replace(  # of real actions, whose log-probabilities change faster
+    SWINGUP,
+    action_bins=None,
+    action_repeat=1,
+    agent=dataclasses.replace(
+        SWINGUP.agent, learning_rate=1e-3, entropy_cost=1e-3, reward_scale=0.1
+    ),
+    runtime=dataclasses.replace(
+        SWINGUP.runtime, total_steps=2_000_000, batch_size=32, environments_per_actor=32
+    ),
+)
+PRESETS = {
+    "catch": CATCH,
+    "probe:": CATCH,
+    "memory_chain:": MEMORY,
+    "atari:": ATARI,
+    "gym:": CONTROL,
+    "envpool:": CONTROL,
+}
 
 
 def preset(environment: str) -> Config:

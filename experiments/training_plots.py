@@ -8,23 +8,28 @@ import numpy as np
 
 from experiments import plots
 from experiments.curves import read
-from experiments.trainings import METHODS, Point, Training
+from experiments.trainings import Point, Training
 
-LAG, COMPARISON = "lag.csv", "comparison.csv"
+LAG, COMPARISON, TASKS = "lag.csv", "comparison.csv", "tasks.csv"
 LABELS = {
     "impala": "IMPALA (V-trace)",
     "uncorrected": "no correction",
     "a2c": "A2C",
     "a3c": "A3C",
+    "lstm": "LSTM",
+    "feedforward": "no memory",
+    "gaussian": "real actions",
 }
+ORDER = list(LABELS)
 Curves = dict[Training, list[Point]]
 
 
 def draw(folder: Path) -> list[Path]:
     """Draws what the folder has of tables."""
-    lag, comparison = (_read(folder / name) for name in (LAG, COMPARISON))
+    lag, comparison, tasks = (_read(folder / name) for name in (LAG, COMPARISON, TASKS))
     drawn = [_reached(folder, lag), _by_lag(folder, lag)] if lag else []
-    return drawn + ([_comparison(folder, comparison)] if comparison else [])
+    drawn += [_comparison(folder, comparison)] if comparison else []
+    return drawn + ([_learning(folder, tasks)] if tasks else [])
 
 
 def summary(path: Path) -> str:
@@ -65,13 +70,13 @@ def _read(path: Path) -> Curves:
 def _by(curves: Curves, name: Callable[[Training], Any]) -> dict[Any, Curves]:
     """Those of equal names together, methods in their order."""
     found: dict[Any, Curves] = {}
-    for training in sorted(curves, key=lambda one: (METHODS.index(one.method), *one)):
+    for training in sorted(curves, key=lambda one: (ORDER.index(one.method), *one)):
         found.setdefault(name(training), {})[training] = curves[training]
     return found
 
 
 def _colour(method: str) -> str:
-    return f"C{METHODS.index(method)}"
+    return f"C{ORDER.index(method)}"
 
 
 def _reached(folder: Path, curves: Curves) -> Path:
@@ -141,6 +146,21 @@ def _comparison(folder: Path, curves: Curves) -> Path:
     lag.set_ylim(bottom=-0.2)
     plots.finish(lag, "updates", "policy lag (updates)", "measured lag, each seed")
     return plots.save(figure, folder / "comparison.png")
+
+
+def _learning(folder: Path, curves: Curves) -> Path:
+    """Each seed's curve over steps."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6, 4), layout="constrained")
+    axes = figure.add_subplot()
+    for method, own in _by(curves, lambda training: training.method).items():
+        for i, points in enumerate(own.values()):
+            x, y = [p.env_steps for p in points], [p.training_return for p in points]
+            axes.plot(x, y, color=_colour(method), alpha=0.7, label=None if i else LABELS[method])
+    title = f"{_environment(curves)}: each seed"
+    plots.finish(axes, "environment steps (actions)", "return while acting", title)
+    return plots.save(figure, folder / "tasks.png")
 
 
 def _environment(curves: Curves) -> str:

@@ -45,6 +45,8 @@ class ImpalaConfig:
     """How the loss adds up over time and batch; the paper's sums."""
     max_abs_reward: float | None = 1.0
     """Rewards are clipped to [-x, x] for training; none: unclipped."""
+    reward_scale: float = 1.0
+    """Factor of the rewards, after that, for training: large values take long to be learnt."""
     correction: Literal["vtrace", "none"] = "vtrace"
     """Whether V-trace weights what a stale policy did, or it is learnt from as if it were one's own
     (as A2C and A3C do)."""
@@ -65,7 +67,14 @@ class ImpalaConfig:
         for name in ("discount", "lambda_", "rmsprop_decay"):
             value = getattr(self, name)
             _require(0 <= value <= 1, name, value, "a number in [0, 1]")
-        for name in ("rho_bar", "c_bar", "rho_bar_pg", "learning_rate", "global_norm_clip"):
+        for name in (
+            "rho_bar",
+            "c_bar",
+            "rho_bar_pg",
+            "reward_scale",
+            "learning_rate",
+            "global_norm_clip",
+        ):
             _require(getattr(self, name) > 0, name, getattr(self, name), "a positive number")
         for name in ("baseline_cost", "entropy_cost", "rmsprop_momentum", "rmsprop_epsilon"):
             _require(getattr(self, name) >= 0, name, getattr(self, name), "at least 0")
@@ -185,9 +194,9 @@ class ActorCriticAgent:
         return self._policy.mode(parameters), actor_state
 
     def training_reward(self, reward: Any) -> Any:
-        """Clips."""
-        bound = self.config.max_abs_reward
-        return reward if bound is None else reward.clip(-bound, bound)
+        """Clips and scales."""
+        bound, scale = self.config.max_abs_reward, self.config.reward_scale
+        return scale * (reward if bound is None else reward.clip(-bound, bound))
 
     def gradient(self, params: Any, batch: Trajectory) -> Gradient:
         """The gradient of the loss."""

@@ -46,7 +46,8 @@ def oracle(config, batch, logits, values):
     """The loss's terms in float64, episode piece by episode piece, from the definition."""
     logits, values = np.asarray(logits, np.float64), np.asarray(values, np.float64)
     log_pi = logits - np.log(np.sum(np.exp(logits), -1, keepdims=True))
-    reward = np.clip(batch.reward, -config.max_abs_reward, config.max_abs_reward)
+    clipped = np.clip(batch.reward, -config.max_abs_reward, config.max_abs_reward)
+    reward = config.reward_scale * clipped
     policy_loss = value_loss = entropy = 0.0
     length, width = batch.reward.shape
     for b in range(width):
@@ -87,6 +88,7 @@ def test_the_update_minimises_the_loss_of_the_definition(reduction):
         c_bar=0.9,
         rho_bar_pg=1.2,
         max_abs_reward=2.0,
+        reward_scale=0.7,
         reduction=reduction,
     )
     agent = impala(config, SPEC, NETWORK, num_updates=5)
@@ -208,6 +210,7 @@ def test_the_behaviours_log_prob_is_that_of_the_action_taken():
         ({"learning_rate": 0.0}, "learning_rate is 0.0; expected a positive number"),
         ({"entropy_cost": -1.0}, "entropy_cost is -1.0; expected at least 0"),
         ({"max_abs_reward": 0.0}, "max_abs_reward is 0.0; expected positive"),
+        ({"reward_scale": 0.0}, "reward_scale is 0.0; expected a positive number"),
         ({"reduction": "max"}, "reduction is 'max'; expected sum or mean"),
         ({"optimizer": "sgd"}, "optimizer is 'sgd'; expected rmsprop or adam"),
     ],
