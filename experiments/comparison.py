@@ -29,7 +29,7 @@ class Config:
     """Folder for table and pictures; a sweep that was stopped there goes on.
     Default: runs/comparison-<environment>, with -quick after it."""
     quick: bool = False
-    """Two seeds: a minute on catch."""
+    """Two seeds."""
     methods: tuple[Literal["impala", "a2c", "a3c"], ...] = ("impala", "a2c", "a3c")
     """Which to run."""
     seeds: int = 5

@@ -31,7 +31,7 @@ class Config:
     """Folder for table and pictures; a sweep that was stopped there goes on.
     Default: runs/lag, or runs/lag-quick."""
     quick: bool = False
-    """Two lags and two seeds: two minutes."""
+    """Two lags and two seeds."""
     lags: tuple[int, ...] = (0, 1, 5, 25, 100)
     """Updates by which acting parameters are older than those that learn. Only without --quick."""
     methods: tuple[Literal["impala", "uncorrected", "a3c"], ...] = ("impala", "uncorrected", "a3c")
