@@ -123,12 +123,14 @@ def _by_lag(folder: Path, curves: Curves) -> Path:
 def _comparison(folder: Path, curves: Curves) -> Path:
     """Curves over steps and over time, speed, and policy lag."""
     from matplotlib.figure import Figure
+    from matplotlib.ticker import EngFormatter
 
     figure = Figure(figsize=(10, 6.5), layout="constrained")
     (steps, seconds), (speed, lag) = figure.subplots(2, 2)
     name = _environment(curves)
     _curves(steps, curves, "env_steps")
     plots.finish(steps, "environment steps", "return while acting", name)
+    steps.xaxis.set_major_formatter(EngFormatter(sep=""))  # 20k: there is no room for zeros
     _curves(seconds, curves, "seconds")
     plots.finish(seconds, "seconds since the first update", "return while acting", name)
     groups = _by(curves, lambda training: training.method)
