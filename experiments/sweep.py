@@ -58,6 +58,14 @@ class Precision:
     at_most: int = 4096
     """Instances, whatever the error."""
 
+    def __post_init__(self) -> None:
+        if min(self.relative, self.absolute) < 0 or not 1 <= self.at_least <= self.at_most:
+            raise ValueError(
+                f"relative is {self.relative}, absolute {self.absolute}, at_least {self.at_least} "
+                f"and at_most {self.at_most}; expected errors that are not negative, and at least "
+                "1 and at most as many"
+            )
+
     def reached(self, values: np.ndarray) -> bool:
         """Whether these worlds suffice."""
         if len(values) < self.at_least:
@@ -83,7 +91,8 @@ def command(
     Ends with exit code 2 and one line if a setting is wrong, with 130 after Ctrl-C; the rows that
     are written stay, and the same command goes on after them.
     """
-    settings = tyro.cli(config, description=description)
+    prog = f"python -m experiments.{Path(sys.argv[0]).stem}"
+    settings = tyro.cli(config, prog=prog, description=description)
     if all_cores:
         use_all_cores()
     try:
