@@ -29,6 +29,8 @@ class Settings:
     """Length of each run."""
     algorithms: tuple[Algorithm, ...] = get_args(Algorithm)
     """Which to run, one after the other."""
+    checkpoint_updates: int = 500
+    """Updates between two checkpoints: with few, what each leaves behind shows soon."""
     folder: Path = Path("build/soak")
     """Where checkpoints are written."""
 
@@ -37,26 +39,31 @@ class Gauge:
     """Notes memory, threads and queue with each row of metrics; ends the run in time."""
 
     def __init__(self, seconds: float) -> None:
+        self._warm = time.monotonic() + WARM_UP * seconds
         self._end = time.monotonic() + seconds
-        self.notes: list[tuple[float, float, int, float]] = []
+        self.notes: list[tuple[float, float, int, float, int]] = []
 
     def __call__(self, row: Any) -> None:
         """Takes a note."""
         now = time.monotonic()
         threads = len(list(Path("/proc/self/task").iterdir()))  # native ones too
-        self.notes.append((now, resident(), threads, row["queue_depth"]))
+        self.notes.append((now, resident(), threads, row["queue_depth"], row["updates"]))
         if now > self._end:
             raise _EnoughError
 
-    def report(self, name: str, bound: int) -> str:
+    def report(self, name: str, bound: int, checkpoint_updates: int) -> str:
         """What was found after the warm-up."""
-        notes = np.array(self.notes[int(WARM_UP * len(self.notes)) :])
-        hours = (notes[:, 0] - notes[0, 0]) / 3600
-        slope, _ = np.polyfit(hours, notes[:, 1], 1)
+        notes = np.array(self.notes)
+        time_, memory, threads, waited, updates = notes[notes[:, 0] > self._warm].T
+        hours = (time_ - time_[0]) / 3600
+        slope, _ = np.polyfit(hours, memory, 1)
         return (
-            f"{name}: {hours[-1] * 60:.0f} minutes after the warm-up, {notes[:, 1].mean():.0f} MB, "
-            f"slope {slope:+.1f} MB an hour; {notes[:, 2].min():.0f} to {notes[:, 2].max():.0f} "
-            f"threads; at most {notes[:, 3].max():.0f} unrolls of {bound} waited"
+            f"{name}: {hours[-1] * 60:.0f} minutes after the warm-up, "
+            f"{updates[-1] - updates[0]:.0f} updates, "
+            f"{(updates[-1] - updates[0]) / checkpoint_updates:.0f} checkpoints, "
+            f"{memory.mean():.1f} MB (from {memory[0]:.1f} to {memory[-1]:.1f}), "
+            f"slope {slope:+.1f} MB an hour; {threads.min():.0f} to {threads.max():.0f} "
+            f"threads; at most {waited.max():.0f} unrolls of {bound} waited"
         )
 
 
@@ -100,12 +107,13 @@ def main(settings: Settings) -> None:
     runs = {"impala": run_impala, "seed_td": run_seed_td}
     for name in settings.algorithms:
         gauge = Gauge(60 * settings.minutes)
-        config = CheckpointConfig(checkpoint_updates=500)
+        config = CheckpointConfig(settings.checkpoint_updates)
         checkpoints = Checkpoints(settings.folder / f"{name}-{time.time():.0f}", config)
         try:
             runs[name](gauge, checkpoints)
         except _EnoughError:
-            print(gauge.report(name, RuntimeConfig().queue_capacity), flush=True)
+            bound = RuntimeConfig().queue_capacity
+            print(gauge.report(name, bound, settings.checkpoint_updates), flush=True)
         checkpoints.close()
 
 

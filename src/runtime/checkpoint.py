@@ -2,16 +2,16 @@
 
 import shutil
 import warnings
-from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
-import numpy as np
 import orbax.checkpoint as ocp
 
-from expedition.runtime.distributed import all_agree, is_main, shared_like
+from expedition.runtime.arrays import Arrays, ArraysHandler, from_numpy, names, to_numpy
+from expedition.runtime.distributed import all_agree, is_main
 
 
 @dataclass(frozen=True)
@@ -33,13 +33,13 @@ class CheckpointConfig:
 
 
 class Saved(NamedTuple):
-    """All that a run depends on between two updates."""
+    """All that a run depends on between two updates; of several processes each has its own."""
 
-    learner: Any  # each device's state
+    learner: Any  # the state of each of the process's devices
     before: (
         Any  # the parameters of the updates before, by which the next batches act in fixed order
     )
-    positions: Any  # of the actors, stacked
+    positions: Any  # of the process's actors, stacked
     counters: Any  # plain numbers by name
 
 
@@ -71,7 +71,7 @@ class Checkpoints:
             self._folder,
             options=options,
             item_handlers={
-                "run": ocp.StandardCheckpointHandler(),
+                "run": ArraysHandler(),
                 "counters": ocp.JsonCheckpointHandler(),
             },
         )
@@ -101,9 +101,7 @@ class Checkpoints:
         parts, counters = saved._replace(counters=()), saved.counters
         is_begun = self._manager.save(
             updates,
-            args=ocp.args.Composite(
-                run=ocp.args.StandardSave(parts), counters=ocp.args.JsonSave(counters)
-            ),
+            args=ocp.args.Composite(run=Arrays(names(parts)), counters=ocp.args.JsonSave(counters)),
         )
         if not is_begun:
             raise RuntimeError(f"checkpoint {updates} is older than {self.newest}; expected newer")
@@ -114,8 +112,7 @@ class Checkpoints:
         Newer ones that cannot be are moved to the folder `unreadable` beside.
 
         Args:
-          like: what it is like: arrays, or their shapes, types and shardings; positions need not
-            be known.
+          like: what it is like; positions need not be known.
 
         Raises:
           ValueError: there are some, but none can be read; caused by what is wrong with the newest.
@@ -137,22 +134,23 @@ class Checkpoints:
         return None
 
     def _read(self, updates: int, like: Saved) -> Saved:
-        tree = self._manager.item_metadata(updates)["run"].tree
-        parts = like._replace(counters=(), positions=shared_like(tree["positions"].shape, np.uint8))
-        saved_shapes, shapes = _shapes(tree), _shapes(parts)
-        if saved_shapes != shapes:
-            raise ValueError(
-                f"it has arrays of {sorted((saved_shapes - shapes).elements())}, this run has "
-                f"{sorted((shapes - saved_shapes).elements())} in their place"
-            )
         found = self._manager.restore(
             updates,
-            args=ocp.args.Composite(
-                run=ocp.args.StandardRestore(parts), counters=ocp.args.JsonRestore()
-            ),
+            args=ocp.args.Composite(run=Arrays({}), counters=ocp.args.JsonRestore()),
         )
-        saved: Saved = found["run"]._replace(counters=found["counters"])
-        return saved
+        arrays = dict(found["run"])
+        positions = arrays.pop("positions")
+        like = like._replace(positions=(), counters=())
+        expected = names(like)
+        has, needs = _kinds(arrays), _kinds(expected)
+        if has != needs:
+            raise ValueError(
+                f"it has arrays of {sorted(has - needs)}, this run has {sorted(needs - has)} "
+                "in their place"
+            )
+        leaves = [from_numpy(arrays[name], one) for name, one in expected.items()]
+        saved: Saved = jax.tree.unflatten(jax.tree.structure(like), leaves)
+        return saved._replace(positions=positions, counters=found["counters"])
 
     def _put_aside(self, steps: list[int]) -> None:
         if is_main():
@@ -173,10 +171,7 @@ class Checkpoints:
         self._manager.close()
 
 
-def _shapes(tree: Any) -> Counter[tuple[int, ...]]:
-    def shape(leaf: Any) -> tuple[int, ...]:
-        if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key):  # saved as its data
-            leaf = jax.eval_shape(jax.random.key_data, leaf)
-        return tuple(leaf.shape)
-
-    return Counter(map(shape, jax.tree.leaves(tree)))
+def _kinds(arrays: Mapping[str, Any]) -> set[str]:
+    """Name, shape and type of each."""
+    data = {name: to_numpy(x) for name, x in arrays.items()}
+    return {f"{name} {x.shape} {x.dtype.str[1:]}" for name, x in data.items()}

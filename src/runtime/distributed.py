@@ -7,12 +7,11 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import jax
 import numpy as np
 from jax.experimental import multihost_utils
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 Platform = Literal["cpu", "gpu", "tpu"]
 
@@ -102,29 +101,3 @@ def all_agree(answer: bool) -> bool:
     if jax.process_count() == 1:
         return answer
     return bool(np.all(multihost_utils.process_allgather(np.array(answer))))
-
-
-def share(own: np.ndarray) -> jax.Array | np.ndarray:
-    """The processes' arrays of one shape as one, with a leading axis of processes."""
-    if jax.process_count() == 1:
-        return own[None]
-    return jax.make_array_from_process_local_data(_sharding(), own[None])
-
-
-def shared_like(shape: tuple[int, ...], dtype: Any) -> jax.ShapeDtypeStruct | np.ndarray:
-    """What `share` gave an array of this shape, processes included, and type."""
-    if jax.process_count() == 1:
-        return np.empty(shape, dtype)
-    return jax.ShapeDtypeStruct(shape, dtype, sharding=_sharding())
-
-
-def own_share(whole: jax.Array | np.ndarray) -> np.ndarray:
-    """What this process gave to `share`."""
-    if isinstance(whole, np.ndarray):
-        return whole[0]
-    return np.asarray(whole.addressable_shards[0].data)[0]
-
-
-def _sharding() -> NamedSharding:
-    firsts = [jax.local_devices(process_index=i)[0] for i in range(jax.process_count())]
-    return NamedSharding(Mesh(np.asarray(firsts), ("processes",)), PartitionSpec("processes"))

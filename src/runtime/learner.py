@@ -28,7 +28,7 @@ class Learner:
     """
 
     def __init__(self, agent: Agent, key: jax.Array, devices: Sequence[jax.Device]) -> None:
-        self._all, own = device_axis(devices), local(devices)
+        own = local(devices)
         self._own = device_axis(own)
         init = jax.pmap(agent.init, axis_name=AXIS, devices=list(devices))
         self._state = init(jnp.broadcast_to(key, len(own)))
@@ -74,21 +74,18 @@ class Learner:
         self._state, metrics, stopped = self._update(self._state, batch, self._flag(stops))
         return _first_replica(metrics), _first_replica(stopped)
 
-    def get_state(self) -> Any:
-        """A copy of the whole state, of all processes: never the arrays to be donated."""
-        return jax.tree.map(lambda x: _resharded(x, self._all), _copy(self._state))
+    @property
+    def state(self) -> Any:
+        """Of this process's devices, on a leading axis: not to be held, the update donates it."""
+        return self._state
 
-    def shapes(self) -> Any:
-        """Shapes, types and shardings of what `get_state` gives."""
-        devices = self._all.num_devices
-        return jax.tree.map(
-            lambda x: jax.ShapeDtypeStruct((devices, *x.shape[1:]), x.dtype, sharding=self._all),
-            self._state,
-        )
+    def get_state(self) -> Any:
+        """A copy of it: never the arrays to be donated."""
+        return _copy(self._state)
 
     def set_state(self, state: Any) -> None:
-        """Goes on from what `get_state` gave, or what has its shapes and shardings."""
-        self._state = jax.tree.map(lambda x: _resharded(x, self._own), state)
+        """Goes on from what `get_state` gave, on the host or not."""
+        self._state = jax.device_put(state, self._own)
 
     def params(self) -> Any:
         """A copy of the parameters, on the first device: never the arrays to be donated."""
@@ -100,15 +97,3 @@ class Learner:
 
 def _first_replica(tree: Any) -> Any:
     return _unstack(jax.tree.map(lambda x: x.addressable_shards[0].data, tree))
-
-
-def _resharded(x: jax.Array, sharding: jax.sharding.NamedSharding) -> jax.Array:
-    """The same shards seen as one array of this process's devices, or of those of all.
-
-    `pmap` knows the former only, checkpoints need the latter.
-    """
-    if jax.process_count() == 1:
-        return x
-    shards = [shard.data for shard in x.addressable_shards]
-    shape = (sharding.num_devices, *x.shape[1:])
-    return jax.make_array_from_single_device_arrays(shape, sharding, shards)

@@ -13,6 +13,8 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
+from expedition.runtime.arrays import names
+
 _LIBRARIES = ("expedition", "jax", "jaxlib", "flax", "optax", "numpy", "dm-control", "mujoco")
 
 
@@ -50,10 +52,8 @@ def write_json(path: Path, content: Any) -> None:
 
 def save_arrays(path: Path, tree: Any) -> None:
     """Saves arrays under their paths in the tree, for `numpy.load`."""
-    leaves, _ = jax.tree_util.tree_flatten_with_path(tree)
-    names = {jax.tree_util.keystr(path, simple=True, separator="."): leaf for path, leaf in leaves}
     new = path.with_name(f".{path.name}")
-    np.savez_compressed(new, **names)
+    np.savez_compressed(new, **names(tree, separator="."))
     new.replace(path)  # at once: never half of it
 
 

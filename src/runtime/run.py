@@ -15,7 +15,7 @@ from expedition.runtime.actor import Actor, actor_functions
 from expedition.runtime.channel import BoundedQueue
 from expedition.runtime.checkpoint import Checkpoints, Saved
 from expedition.runtime.config import RuntimeConfig, select_devices
-from expedition.runtime.distributed import all_agree, own_share, share
+from expedition.runtime.distributed import all_agree
 from expedition.runtime.keys import named_key
 from expedition.runtime.learner import Learner
 from expedition.runtime.metrics import Row
@@ -104,14 +104,14 @@ class Run:
         return Saved(
             learner=self.learner.get_state(),
             before=jax.device_get(self._before()),
-            positions=share(np.stack([new if p is None else p for p in packed])),
+            positions=np.stack([new if p is None else p for p in packed]),
             counters=self.window.get_state(),
         )
 
     def like(self) -> Saved:
         """What `saved` looks like, as far as it is known before the start."""
         before = jax.device_get(self._before())
-        return Saved(self.learner.shapes(), before, positions=None, counters=())
+        return Saved(self.learner.state, before, positions=None, counters=())
 
     def go_on(self, saved: Saved) -> None:
         """Continues from there, before its first update."""
@@ -124,7 +124,7 @@ class Run:
         real = [held for held in versions if held.version >= 0]
         self._server = self._make_server(*real, Versioned(updates, self._acting_params()))
         self._schedule = self._make_schedule()
-        self._pool.go_on(own_share(saved.positions))
+        self._pool.go_on(saved.positions)
 
     def loop(
         self,

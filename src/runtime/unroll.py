@@ -5,11 +5,11 @@ from typing import Any, NamedTuple
 
 import dm_env
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from expedition.agents.agent import Agent, Trajectory
 from expedition.environments.interface import EnvironmentSpec
+from expedition.runtime.arrays import from_numpy, to_numpy
 
 
 class Episode(NamedTuple):
@@ -33,7 +33,7 @@ class Position(NamedTuple):
 
 def pack(position: Position) -> np.ndarray:
     """A position as `[N]` bytes, so that no number's type is in the way."""
-    leaves = [np.ascontiguousarray(_data(x)) for x in jax.tree.leaves(position)]
+    leaves = [np.ascontiguousarray(to_numpy(x)) for x in jax.tree.leaves(position)]
     return np.concatenate([x.reshape(-1).view(np.uint8) for x in leaves])
 
 
@@ -43,17 +43,14 @@ def unpack(data: np.ndarray, like: Position) -> Position:
     Raises:
       ValueError: there are more or fewer bytes than such a position has.
     """
-    sizes = [_data(x).nbytes for x in jax.tree.leaves(like)]
+    sizes = [to_numpy(x).nbytes for x in jax.tree.leaves(like)]
     if sum(sizes) != len(data):
         raise ValueError(f"{len(data)} bytes of a position were given; expected {sum(sizes)}")
     parts = iter(np.split(data, np.cumsum(sizes)[:-1]))
 
     def read(like: Any) -> Any:
-        expected = _data(like)
-        found = next(parts).view(expected.dtype).reshape(expected.shape)
-        if _is_key(like):
-            return jax.random.wrap_key_data(jnp.asarray(found), impl=jax.random.key_impl(like))
-        return found
+        expected = to_numpy(like)
+        return from_numpy(next(parts).view(expected.dtype).reshape(expected.shape), like)
 
     return jax.tree.map(read, like)
 
@@ -71,14 +68,6 @@ def nowhere(like: np.ndarray) -> np.ndarray:
 def is_nowhere(data: np.ndarray) -> bool:
     """Whether it stands for an actor that has not begun."""
     return not data.any()
-
-
-def _data(x: Any) -> np.ndarray:
-    return np.asarray(jax.random.key_data(x) if _is_key(x) else x)
-
-
-def _is_key(x: Any) -> bool:
-    return isinstance(x, jax.Array) and jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key)
 
 
 class Unroll(NamedTuple):
