@@ -1,5 +1,6 @@
 """Checkpoints of a run: written with orbax while the learner goes on, the newest sound one read."""
 
+import logging
 import shutil
 import warnings
 from collections.abc import Mapping
@@ -43,6 +44,16 @@ class Saved(NamedTuple):
     counters: Any  # plain numbers by name
 
 
+class _NotYet(logging.Filter):
+    """Orbax looks at what it says of a checkpoint while it writes that, and complains if early."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return "-tmp/_CHECKPOINT_METADATA" not in record.getMessage()
+
+
+_NOT_YET = _NotYet()
+
+
 def saved_updates(folder: Path) -> int:
     """The number of updates of the newest whole checkpoint in a folder; 0: there is none."""
     return max(ocp.utils.checkpoint_steps(folder), default=0) if folder.exists() else 0
@@ -61,6 +72,7 @@ class Checkpoints:
 
     def __init__(self, folder: Path, config: CheckpointConfig | None = None) -> None:
         self.config = config or CheckpointConfig()
+        logging.getLogger("absl").addFilter(_NOT_YET)
         options = ocp.CheckpointManagerOptions(
             max_to_keep=self.config.keep_last,
             keep_period=self.config.keep_every,

@@ -48,6 +48,15 @@ def test_arrays_of_all_types_are_read_as_they_were(folder):
         np.testing.assert_array_equal(one, other)
 
 
+def test_saving_in_quick_succession_has_nothing_to_complain_of(tmp_path, caplog):
+    checkpoints = Checkpoints(tmp_path / "checkpoints")
+    for update in range(1, 41):
+        checkpoints.save(update, saved())
+    checkpoints.close()
+    assert not caplog.records
+    assert {path.name for path in (tmp_path / "checkpoints").iterdir()} == {"39", "40"}
+
+
 def assert_refused(folder, message, like=None):
     with (
         pytest.warns(RuntimeWarning, match=message),
