@@ -36,11 +36,14 @@ class Settings:
 
 
 class Gauge:
-    """Notes memory, threads and queue with each row of metrics; ends the run in time."""
+    """Notes memory, threads and queue with each row of metrics; ends the run in time.
+
+    Args:
+      seconds: from the first row, which comes when all is compiled.
+    """
 
     def __init__(self, seconds: float) -> None:
-        self._warm = time.monotonic() + WARM_UP * seconds
-        self._end = time.monotonic() + seconds
+        self._seconds = seconds
         self.notes: list[tuple[float, float, int, float, int]] = []
 
     def __call__(self, row: Any) -> None:
@@ -48,13 +51,14 @@ class Gauge:
         now = time.monotonic()
         threads = len(list(Path("/proc/self/task").iterdir()))  # native ones too
         self.notes.append((now, resident(), threads, row["queue_depth"], row["updates"]))
-        if now > self._end:
+        if now > self.notes[0][0] + self._seconds:
             raise _EnoughError
 
     def report(self, name: str, bound: int, checkpoint_updates: int) -> str:
         """What was found after the warm-up."""
         notes = np.array(self.notes)
-        time_, memory, threads, waited, updates = notes[notes[:, 0] > self._warm].T
+        is_warm = notes[:, 0] > notes[0, 0] + WARM_UP * self._seconds
+        time_, memory, threads, waited, updates = notes[is_warm].T
         hours = (time_ - time_[0]) / 3600
         slope, _ = np.polyfit(hours, memory, 1)
         return (
