@@ -251,19 +251,23 @@ def _train(job: Job, request: StopRequest) -> TrainResult:
     config = job.config
     with ExitStack() as stack:
         writes: list[Callable[[Row], None]] = []
-        if is_main():
-            loggers: list[MetricsLogger] = [CSVLogger(job.folder), TensorBoardLogger(job.folder)]
+        stack.callback(job.checkpoints.close)
+
+        def on_start(counters: dict[str, int]) -> None:
+            if not is_main():
+                return
+            if config.resume is not None:
+                print(f"going on from update {counters['updates']}")
+                kept = dataclasses.replace(config, resume=None, allow_changes=False)
+                write_json(job.folder / "config.json", kept)
+            loggers: list[MetricsLogger] = [
+                CSVLogger(job.folder),
+                TensorBoardLogger(job.folder, counters["env_steps"]),
+            ]
             for logger in loggers:
                 stack.callback(logger.close)
             progress = stack.enter_context(ProgressLine(config.runtime.num_updates))
-            writes = [logger.write for logger in (*loggers, progress)]
-        stack.callback(job.checkpoints.close)
-
-        def on_start(updates: int) -> None:
-            if config.resume is not None and is_main():
-                print(f"going on from update {updates}")
-                kept = dataclasses.replace(config, resume=None, allow_changes=False)
-                write_json(job.folder / "config.json", kept)
+            writes.extend(logger.write for logger in (*loggers, progress))
 
         def log(row: Row) -> None:
             for write in writes:

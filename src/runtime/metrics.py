@@ -80,16 +80,21 @@ def _short(value: float) -> str:
 
 
 class TensorBoardLogger:
-    """One scalar a name, over environment steps; later ones of a run that goes on are hidden."""
+    """One scalar a name, over environment steps.
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    Args:
+      folder: of the event files.
+      env_steps: where a run goes on: what older files have of later steps is hidden.
+    """
+
+    def __init__(self, folder: Path, env_steps: int = 0) -> None:
+        self._folder, self._env_steps = folder, env_steps
         self._writer: SummaryWriter | None = None
 
     def write(self, row: Row) -> None:
         """Adds the finite values as scalars."""
         if self._writer is None:
-            self._writer = SummaryWriter(str(self._folder), purge_step=int(row["env_steps"]))
+            self._writer = SummaryWriter(str(self._folder), purge_step=self._env_steps + 1)
         for name, value in row.items():
             if math.isfinite(value):
                 self._writer.add_scalar(name, value, int(row["env_steps"]))

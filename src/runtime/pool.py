@@ -55,7 +55,16 @@ class ActorPool:
         return sum(actor.restarts for actor in self.actors)
 
     def go_on(self, packed: np.ndarray) -> None:
-        """Continues from packed positions `[actors, N]`, before the start."""
+        """Continues from packed positions `[actors, N]`, before the start.
+
+        Raises:
+          ValueError: they are of more or fewer actors, or of other environments.
+        """
+        if len(packed) != len(self.actors):
+            raise ValueError(
+                f"{len(packed)} actors were saved, this run has {len(self.actors)}; expected as "
+                "many"
+            )
         for actor, position in zip(self.actors, packed, strict=True):
             actor.go_on(position)
 

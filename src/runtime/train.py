@@ -34,7 +34,7 @@ def train(
     request: StopRequest | None = None,
     checkpoints: Checkpoints | None = None,
     rebuild: Rebuild | None = None,
-    on_start: Callable[[int], None] = lambda updates: None,
+    on_start: Callable[[dict[str, int]], None] = lambda counters: None,
 ) -> TrainResult:
     """Trains until `config.total_steps`, or until it is asked to stop.
 
@@ -48,7 +48,7 @@ def train(
       checkpoints: where to save; a run that has some goes on from the newest.
       rebuild: makes an actor's environments anew, `(actor, times so far) -> environments`; needed
         where `config.max_env_restarts` is not 0.
-      on_start: called with the updates so far, when what was saved has been read.
+      on_start: called with the counters so far, when what was saved has been read.
 
     The actors close their environments. Where something raises before they start, the
     environments are still the caller's.
@@ -78,7 +78,7 @@ def train(
             if saved is not None:
                 run.go_on(saved)
         watchdog.feed()
-        on_start(run.window.updates)
+        on_start(run.window.counters())
         run.loop(log, request, checkpoints, watchdog)
     return TrainResult(
         jax.device_get(run.learner.params()),

@@ -11,7 +11,9 @@ import pytest
 pytest.importorskip("matplotlib")
 
 import jax
+from tensorboardX.proto.event_pb2 import Event
 
+from expedition.runtime.unroll import packed_counts
 from experiments import config, impala, job
 from experiments.impala import EXPERIMENT
 
@@ -47,12 +49,26 @@ def stopped(tmp_path, monkeypatch):
     return broken.folder
 
 
+def hidden_from(path):
+    """The step from which an event file hides what older ones have."""
+    event, content = Event(), path.read_bytes()
+    while not event.HasField("session_log"):  # each of length, two checksums, record
+        size = int.from_bytes(content[:8], "little")
+        event, content = Event.FromString(content[12 : 12 + size]), content[size + 16 :]
+    return event.step
+
+
 def test_a_resumed_run_ends_like_an_unbroken_one(stopped, tmp_path):
     with (stopped / "metrics.csv").open("a") as file:
         file.write("half a li")  # of an update that was not saved
+    saved = np.load(stopped / "checkpoints" / "7" / "run" / "0_of_1.npz")["positions"]
+    env_steps = sum(int(packed_counts(position)[2]) for position in saved)
+    events = set(stopped.glob("events.*"))
     resumed, summary = run("--resume", str(stopped))
     assert summary["exit_state"] == "finished"
     assert resumed.folder == stopped.resolve()
+    (new,) = set(stopped.glob("events.*")) - events
+    assert hidden_from(new) == env_steps + 1
     unbroken, _ = run(*WHOLE, "--out", str(tmp_path), "--name", "whole")
     one, other = (impala.load(folder).params for folder in (stopped, unbroken.folder))
     jax.tree.map(np.testing.assert_array_equal, one, other)
@@ -103,6 +119,9 @@ def test_settings_that_its_checkpoints_do_not_fit_leave_the_run_as_it_was(stoppe
         pytest.raises(ValueError, match="no checkpoint can be read"),
     ):
         run("--resume", str(stopped), "--hidden", "9", "--allow-changes")
+    assert (stopped / "config.json").read_bytes() == before
+    with pytest.raises(ValueError, match="2 actors were saved, this run has 3; expected as many"):
+        run("--resume", str(stopped), "--actors", "3", "--allow-changes")
     assert (stopped / "config.json").read_bytes() == before
     _, summary = run("--resume", str(stopped))
     assert summary["exit_state"] == "finished"
