@@ -44,8 +44,10 @@ class ArraysHandler(ocp.AsyncCheckpointHandler):  # type: ignore[misc]
         """
         path = directory / _file_name()
         if not path.exists():
-            there = ", ".join(sorted(found.name for found in directory.iterdir()))
-            raise FileNotFoundError(f"there is no {path.name}, but {there or 'nothing'}")
+            there = ", ".join(sorted(found.name for found in directory.iterdir())) or "nothing"
+            raise FileNotFoundError(
+                f"there is no {path.name}, but {there}; expected the number of processes that saved"
+            )
         with np.load(path) as file:
             return dict(file)
 
