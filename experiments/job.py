@@ -5,7 +5,9 @@ summary.json, learning_curve.png and the final parameters. `--resume runs/<name>
 """
 
 import dataclasses
+import os
 import sys
+import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -111,7 +113,11 @@ class Experiment(Generic[C]):
         return Loaded(config, agent, load_params(Path(folder), like))
 
     def main(self, arguments: Sequence[str] | None = None) -> None:
-        """The command line: exit code 2 and one line for bad input, 1 for a run that failed."""
+        """The command line: exit code 2 and one line for bad input, 1 for a run that failed.
+
+        Without arguments it is that of the process, and ends it.
+        """
+        before = set(threading.enumerate())
         with stop_on_signals() as request, ExitStack() as stack:
             try:
                 config = self.parse(sys.argv[1:] if arguments is None else arguments)
@@ -123,8 +129,15 @@ class Experiment(Generic[C]):
             summary = run(job, request)
             if is_main():
                 _tell(job, summary)
+        code = 0 if summary["exit_state"] == "finished" else config.exit_code_when_stopped
+        left = set(threading.enumerate()) - before
+        if arguments is None and any(thread.daemon for thread in left):
+            # What still compiles, say, would abort the process when Python ends.
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(code)
         if summary["exit_state"] != "finished":
-            sys.exit(config.exit_code_when_stopped)
+            sys.exit(code)
 
     def _default_name(self, config: C) -> str:
         environment = config.environment.replace(":", "-")

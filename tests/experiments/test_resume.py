@@ -4,6 +4,8 @@ import csv
 import json
 import os
 import signal
+import sys
+import threading
 
 import numpy as np
 import pytest
@@ -13,6 +15,8 @@ pytest.importorskip("matplotlib")
 import jax
 from tensorboardX.proto.event_pb2 import Event
 
+from expedition.runtime import supervision
+from expedition.runtime.learner import Learner
 from expedition.runtime.unroll import packed_counts
 from experiments import config, impala, job
 from experiments.impala import EXPERIMENT
@@ -97,6 +101,31 @@ def test_a_run_that_was_stopped_before_its_first_update_begins_anew(tmp_path, mo
     run(*WHOLE, "--out", str(tmp_path), "--name", "whole")
     one, other = (impala.load(tmp_path / name).params for name in ("broken", "whole"))
     jax.tree.map(np.testing.assert_array_equal, one, other)
+
+
+def test_a_stop_in_a_long_compilation_ends_with_its_exit_code(tmp_path, monkeypatch):
+    ended = threading.Event()
+
+    def compile_(self, like):
+        os.kill(os.getpid(), signal.SIGTERM)
+        ended.wait()
+
+    def leave(code):
+        raise SystemExit(f"at once with {code}")
+
+    monkeypatch.setattr(Learner, "compile", compile_)
+    monkeypatch.setattr(supervision, "GRACE_SECONDS", 1.0)
+    monkeypatch.setattr(os, "_exit", leave)
+    flags = ["--out", str(tmp_path), "--name", "broken", "--exit-code-when-stopped", "75"]
+    monkeypatch.setattr(sys, "argv", ["impala", *WHOLE, "--actors", "1", *flags])
+    with (
+        pytest.warns(RuntimeWarning, match="compile did not end within 1 s of the stop"),
+        pytest.raises(SystemExit, match="at once with 75"),
+    ):
+        impala.main()
+    ended.set()
+    summary = json.loads((tmp_path / "broken" / "summary.json").read_text())
+    assert summary["exit_state"] == "stopped by SIGTERM"
 
 
 def test_other_settings_are_shown_and_refused_unless_allowed(stopped, capsys):
