@@ -549,4 +549,18 @@ MUTANTS = [
             "::test_who_restarts_has_one_episode_after_the_other[two at once]",
         ),
     ),
+    Mutant(
+        "what is saved loses the types that numpy does not know",
+        "runtime/arrays.py",
+        "return data.view(like.dtype)",
+        "return data",
+        ("tests/runtime/test_arrays.py::test_arrays_of_all_types_are_read_as_they_were",),
+    ),
+    Mutant(
+        "a checkpoint of other shapes is read",
+        "runtime/checkpoint.py",
+        "if has != needs:",
+        "if False:",
+        ("tests/runtime/test_arrays.py::test_another_shape_or_type_is_refused",),
+    ),
 ]
