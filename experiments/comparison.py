@@ -1,8 +1,9 @@
-"""A3C, A2C and IMPALA on one task and one machine: `python -m experiments.comparison`.
+"""IMPALA, A2C, A3C on one task and one machine: `python -m experiments.comparison`.
 
-All three make as many updates of as many rows with the same network and settings, those of
+All make as many updates of as many rows with the same network and settings, those of
 `experiments.impala`, with two actor threads. IMPALA's and A3C's run freely, each with a whole
 batch of environments; A2C's have half a batch each, and wait for the learner as it does for them.
+`--methods seeded_impala impala` sets seeded IMPALA, with its own command's settings, beside IMPALA.
 Writes `comparison.csv` and its picture: curves over steps and over time, speed, policy lag.
 """
 
@@ -30,7 +31,7 @@ class Config:
     Default: runs/comparison-<environment>, with -quick after it."""
     quick: bool = False
     """Two seeds."""
-    methods: tuple[Literal["impala", "a2c", "a3c"], ...] = ("impala", "a2c", "a3c")
+    methods: tuple[Literal["impala", "a2c", "a3c", "seeded_impala"], ...] = ("impala", "a2c", "a3c")
     """Which to run."""
     seeds: int = 5
     """Trainings of each kind; their seeds count from 0. Only without --quick."""

@@ -20,8 +20,8 @@ class JobConfig:
     """A run's settings, but for the algorithm's."""
 
     environment: str = "dm_control:cartpole-swingup"
-    """catch, probe:<name>, memory_chain:<length>, atari:<game>, gym:<id>, envpool:<id>, or
-    dm_control:<domain>-<task>."""
+    """catch, swingup, probe:<name>, deep_sea:<size>, memory_chain:<length>, atari:<game>, gym:<id>,
+    envpool:<id>, or dm_control:<domain>-<task>."""
     action_bins: int | None = None
     """dm_control: values per action dimension of a discretised action; none: real actions."""
     action_repeat: int = 1

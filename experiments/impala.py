@@ -104,8 +104,14 @@ CONTROL = dataclasses.replace(  # of real actions, whose log-probabilities chang
         SWINGUP.runtime, total_steps=2_000_000, batch_size=32, environments_per_actor=32
     ),
 )
+DEEP_SEA = dataclasses.replace(  # where it finds nothing, as seeded IMPALA's command does
+    CATCH,
+    runtime=RuntimeConfig(total_steps=250_000, batch_size=16, environments_per_actor=16),
+    evaluation_episodes=16,
+)
 PRESETS = {
     "catch": CATCH,
+    "deep_sea": DEEP_SEA,
     "probe:": CATCH,
     "memory_chain:": MEMORY,
     "atari:": ATARI,

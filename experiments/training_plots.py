@@ -19,6 +19,7 @@ LABELS = {
     "lstm": "LSTM",
     "feedforward": "no memory",
     "gaussian": "real actions",
+    "seeded_impala": "seeded IMPALA",
 }
 ORDER = list(LABELS)
 Curves = dict[Training, list[Point]]

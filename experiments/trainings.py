@@ -1,6 +1,7 @@
-"""Trainings that a sweep compares: IMPALA, IMPALA without correction, A2C and A3C.
+"""Trainings that a sweep compares: IMPALA, seeded or without correction, A2C and A3C.
 
-All run on the actor-learner runtime, with the settings of `experiments.impala` for the environment.
+All run on the actor-learner runtime, with the settings of `experiments.impala` (seeded: of
+`experiments.seeded_impala`) for the environment.
 """
 
 import contextlib
@@ -17,13 +18,14 @@ import numpy as np
 
 from expedition.runtime import evaluate, named_key, train
 from expedition.runtime.metrics import Row
-from experiments import impala
+from experiments import impala, seeded_impala
 from experiments.curves import Curves
 from experiments.job import make_actor_environment, make_environment
 from experiments.sweep import Reporter
 
-Method = Literal["impala", "uncorrected", "a2c", "a3c"]
+Method = Literal["impala", "uncorrected", "a2c", "a3c", "seeded_impala"]
 METHODS = get_args(Method)
+Config = impala.Config | seeded_impala.Config
 FREE = -1  # in place of a lag: actors and learner run freely
 POINTS = 30  # of a curve
 
@@ -51,8 +53,8 @@ class Point(NamedTuple):
     final_return: float  # of the whole training: of its greedy policy, in fresh episodes
 
 
-def settings(training: Training, *, total_steps: int | None, actors: int) -> impala.Config:
-    """The settings of a training: those of `experiments.impala`, but for what it compares.
+def settings(training: Training, *, total_steps: int | None, actors: int) -> Config:
+    """The settings of a training: those of its method's command, but for what it compares.
 
     Where actors run freely, each unroll is a batch; where they take turns, all of them share it.
 
@@ -64,8 +66,9 @@ def settings(training: Training, *, total_steps: int | None, actors: int) -> imp
     Raises:
       ValueError: the method is unknown, or A2C was to lag.
     """
-    base = impala.preset(training.environment)
     method, lag = training.method, training.lag
+    presets = seeded_impala.preset if method == "seeded_impala" else impala.preset
+    base: Config = presets(training.environment)
     if method not in METHODS:
         raise ValueError(f"method is {method!r}; expected {' or '.join(METHODS)}")
     if method == "a2c" and lag != 0:
@@ -80,24 +83,29 @@ def settings(training: Training, *, total_steps: int | None, actors: int) -> imp
         policy_lag=1 if lag == FREE else lag,
         log_seconds=1e-9,  # a row each update
     )
+    base = dataclasses.replace(base, seed=training.seed, runtime=runtime)
+    if isinstance(base, seeded_impala.Config):
+        return base
     correction: Literal["vtrace", "none"] = "vtrace" if method == "impala" else "none"
     return dataclasses.replace(
         base,
         algorithm="a3c" if method == "a3c" else "impala",
-        seed=training.seed,
         agent=dataclasses.replace(base.agent, correction=correction),
-        runtime=runtime,
     )
 
 
-def measure(config: impala.Config) -> list[tuple[float, ...]]:
+def measure(config: Config) -> list[tuple[float, ...]]:
     """Trains and evaluates; what a `Point` has after its curve, for each.
 
     Raises:
       KeyboardInterrupt: a signal stopped it.
     """
     environments = [make_actor_environment(config, i) for i in range(config.runtime.actors)]
-    agent = impala.make_agent(config, environments[0].spec)
+    spec = environments[0].spec
+    if isinstance(config, seeded_impala.Config):
+        agent = seeded_impala.make_agent(config, spec)
+    else:
+        agent = impala.make_agent(config, spec)
     rows: list[Row] = []
     key = named_key(jax.random.key(config.seed), "train")
     result = train(agent, environments, config.runtime, key=key, log=rows.append)
@@ -127,7 +135,7 @@ def _point(rows: Sequence[Row], start: float) -> tuple[float, ...]:
     )
 
 
-def fill(path: Path, cells: Sequence[tuple[Training, impala.Config]]) -> None:
+def fill(path: Path, cells: Sequence[tuple[Training, Config]]) -> None:
     """Adds those that the table lacks.
 
     Args:

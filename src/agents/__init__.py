@@ -8,6 +8,7 @@ from expedition.agents.impala import ImpalaConfig, ImpalaState, impala
 from expedition.agents.seed_ensemble import SeedEnsembleConfig, seed_ensemble
 from expedition.agents.seed_lsvi import seed_lsvi
 from expedition.agents.seed_td import linear_seed_td
+from expedition.agents.seeded_impala import SeededImpalaConfig, seeded_impala
 from expedition.agents.tabular import TabularConfig, tabular
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     "ImpalaConfig",
     "ImpalaState",
     "SeedEnsembleConfig",
+    "SeededImpalaConfig",
     "TabularConfig",
     "Trajectory",
     "a3c",
@@ -25,5 +27,6 @@ __all__ = [
     "model_per_episode",
     "seed_ensemble",
     "seed_lsvi",
+    "seeded_impala",
     "tabular",
 ]

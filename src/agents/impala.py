@@ -17,9 +17,8 @@ from dm_env import specs
 
 from expedition.agents.agent import Agent, Metrics, Trajectory
 from expedition.environments.interface import FIRST, EnvironmentSpec
-from expedition.losses import categorical, diagonal_gaussian, impala_loss
-from expedition.losses.impala import ImpalaLoss
-from expedition.networks.actor_critic import ActorCritic
+from expedition.losses import boltzmann_loss, categorical, diagonal_gaussian, impala_loss
+from expedition.networks.actor_critic import PolicyAndValue
 
 
 @dataclass(frozen=True)
@@ -119,7 +118,7 @@ class Gradient(NamedTuple):
 def impala(
     config: ImpalaConfig,
     spec: EnvironmentSpec,
-    network: ActorCritic,
+    network: PolicyAndValue,
     *,
     num_updates: int,
     axis_name: str | None = None,
@@ -129,7 +128,7 @@ def impala(
     Args:
       config: the algorithm's settings.
       spec: shapes of one observation and one action.
-      network: the actor-critic; its head must fit the action.
+      network: the actor-critic, an `ActorCritic`; its head must fit the action.
       num_updates: updates after which the learning rate has fallen to 0.
       axis_name: the `pmap` axis over which the gradients of the batch's parts are combined.
         The combined gradient is that of the whole batch, whatever the number of devices.
@@ -147,13 +146,16 @@ def impala(
 
 @dataclass(frozen=True)
 class ActorCriticAgent:
-    """What IMPALA and A3C have in common: all but who computes the gradient, and when."""
+    """What IMPALA, A3C and a member of seeded IMPALA have in common: all but the gradient's use."""
 
     config: ImpalaConfig
     spec: EnvironmentSpec
-    network: ActorCritic
+    network: PolicyAndValue
     num_updates: int
     axis_name: str | None
+    temperature: float | None = None
+    """Of a network whose policy is softmax(Q/temperature): Q is learnt (`boltzmann_loss`); None:
+    IMPALA's loss, for any network."""
 
     def __post_init__(self) -> None:
         _require(self.num_updates > 0, "num_updates", self.num_updates, "at least 1")
@@ -181,17 +183,26 @@ class ActorCriticAgent:
         self, params: Any, actor_state: Any, timestep: dm_env.TimeStep, key: jax.Array
     ) -> tuple[jax.Array, Behaviour, Any]:
         """Draws from the policy."""
-        parameters, actor_state = self._step(params, actor_state, timestep)
-        action = self._policy.sample(parameters, key)
-        behaviour = Behaviour(self._policy.log_prob(parameters, action), parameters)
-        return action, behaviour, actor_state
+        parameters, actor_state = self.step(params, actor_state, timestep)
+        return *self.choose(parameters, key), actor_state
 
     def act_greedily(
         self, params: Any, actor_state: Any, timestep: dm_env.TimeStep
     ) -> tuple[jax.Array, Any]:
         """Takes the policy's mode."""
-        parameters, actor_state = self._step(params, actor_state, timestep)
+        parameters, actor_state = self.step(params, actor_state, timestep)
         return self._policy.mode(parameters), actor_state
+
+    def step(self, params: Any, actor_state: Any, timestep: dm_env.TimeStep) -> tuple[Any, Any]:
+        """Evaluates one time step as an unroll of length 1: the learner's own code."""
+        observation, starts = timestep.observation[None], (timestep.step_type == FIRST)[None]
+        parameters, _, actor_state = self.network.apply(params, observation, starts, actor_state)
+        return jax.tree.map(lambda x: x[0], parameters), actor_state
+
+    def choose(self, parameters: Any, key: jax.Array) -> tuple[jax.Array, Behaviour]:
+        """Draws from the policy of these parameters."""
+        action = self._policy.sample(parameters, key)
+        return action, Behaviour(self._policy.log_prob(parameters, action), parameters)
 
     def training_reward(self, reward: Any) -> Any:
         """Clips and scales."""
@@ -200,13 +211,7 @@ class ActorCriticAgent:
 
     def gradient(self, params: Any, batch: Trajectory) -> Gradient:
         """The gradient of the loss."""
-        gradient, (terms, behaviour_kl) = jax.grad(self._loss, has_aux=True)(params, batch)
-        losses = {
-            "loss": terms.total,
-            "policy_loss": terms.policy,
-            "value_loss": terms.value,
-            "entropy": terms.entropy,
-        }
+        gradient, (losses, behaviour_kl) = jax.grad(self._loss, has_aux=True)(params, batch)
         return Gradient(gradient, losses, behaviour_kl)
 
     def descend(self, state: ImpalaState, found: Gradient) -> tuple[ImpalaState, Metrics]:
@@ -234,25 +239,15 @@ class ActorCriticAgent:
         is_discrete = isinstance(self.spec.action, specs.DiscreteArray)
         return categorical if is_discrete else diagonal_gaussian
 
-    def _evaluate(self, *arguments: Any) -> tuple[Any, jax.Array, Any]:
-        """Of an unroll: the policy's parameters, the values, the recurrent state after it."""
-        return self.network.apply(*arguments)  # type: ignore[return-value]
-
-    def _step(self, params: Any, actor_state: Any, timestep: dm_env.TimeStep) -> tuple[Any, Any]:
-        """Evaluates one time step as an unroll of length 1: the learner's own code."""
-        observation, starts = timestep.observation[None], (timestep.step_type == FIRST)[None]
-        parameters, _, actor_state = self._evaluate(params, observation, starts, actor_state)
-        return jax.tree.map(lambda x: x[0], parameters), actor_state
-
-    def _loss(self, params: Any, batch: Trajectory) -> tuple[jax.Array, tuple[ImpalaLoss, Any]]:
+    def _loss(self, params: Any, batch: Trajectory) -> tuple[jax.Array, tuple[Metrics, jax.Array]]:
         config, policy = self.config, self._policy
-        parameters, value, _ = self._evaluate(
+        parameters, value, _ = self.network.apply(
             params, batch.observation, batch.starts, batch.actor_state
         )
         parameters = jax.tree.map(lambda x: x[:-1], parameters)
         log_prob, behaviour = policy.log_prob(parameters, batch.action), batch.extras.log_prob
         reward = self.training_reward(batch.reward)
-        terms = impala_loss(
+        rows: tuple[Any, ...] = (
             log_prob,
             behaviour if config.correction == "vtrace" else jax.lax.stop_gradient(log_prob),
             policy.entropy(parameters),
@@ -260,17 +255,37 @@ class ActorCriticAgent:
             value[1:],
             reward,
             config.discount * batch.discount,
-            lambda_=config.lambda_,
-            rho_bar=config.rho_bar,
-            c_bar=config.c_bar,
+        )
+        settings: dict[str, Any] = {
+            "lambda_": config.lambda_,
+            "rho_bar": config.rho_bar,
+            "c_bar": config.c_bar,
+            "continuation_t": batch.continues.astype(reward.dtype),
+            "weight_tm1": batch.is_transition.astype(reward.dtype),
+            "reduction": config.reduction,
+        }
+        total, losses = self._terms(rows, settings)
+        return total, (losses, 0.5 * jnp.mean(jnp.square(log_prob - behaviour)))
+
+    def _terms(self, rows: tuple[Any, ...], settings: dict[str, Any]) -> tuple[jax.Array, Metrics]:
+        """The loss, and what is said of it."""
+        config = self.config
+        if self.temperature is not None:
+            regression = boltzmann_loss(*rows, **settings, temperature=self.temperature)
+            return regression.total, {"loss": regression.total, "entropy": regression.entropy}
+        terms = impala_loss(
+            *rows,
+            **settings,
             rho_bar_pg=config.rho_bar_pg,
             baseline_cost=config.baseline_cost,
             entropy_cost=config.entropy_cost,
-            continuation_t=batch.continues.astype(reward.dtype),
-            weight_tm1=batch.is_transition.astype(reward.dtype),
-            reduction=config.reduction,
         )
-        return terms.total, (terms, 0.5 * jnp.mean(jnp.square(log_prob - behaviour)))
+        return terms.total, {
+            "loss": terms.total,
+            "policy_loss": terms.policy,
+            "value_loss": terms.value,
+            "entropy": terms.entropy,
+        }
 
 
 def make_optimizer(config: ImpalaConfig, num_updates: int) -> optax.GradientTransformation:

@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import optax
 
 from expedition.agents.agent import Agent, Metrics, Trajectory
+from expedition.agents.members import own_members, rows_of
 from expedition.environments.interface import EnvironmentSpec
 from expedition.exploration.experience import (
     Experience,
@@ -162,8 +163,8 @@ class _SeedEnsemble:
         each = config.num_models, config.networks
         networks = draw(self.network, online_key, config.num_models * config.networks)
         acting = jax.tree.map(lambda x: x.reshape(*each, *x.shape[1:]), networks)
-        members = _members(config.num_models, self.axis_name)
-        own = _rows(acting, members)
+        members = own_members(config.num_models, self.axis_name)
+        own = rows_of(acting, members)
         datum = Transitions(nothing, jnp.int32(0), jnp.float32(0), jnp.float32(0), nothing, ())
         return SeedEnsembleState(
             params=EnsembleParams(acting, draw(self.prior_network, seeds.prior, config.num_models)),
@@ -181,7 +182,7 @@ class _SeedEnsemble:
         self, params: EnsembleParams, agents: jax.Array, timestep: dm_env.TimeStep, key: jax.Array
     ) -> tuple[jax.Array, Any, jax.Array]:
         del key  # all randomness is the seeds'
-        models = _rows(params, agents % self.config.num_models)
+        models = rows_of(params, agents % self.config.num_models)
         q = jax.vmap(lambda model, x: self._values(model, x[None])[0])(models, timestep.observation)
         return jnp.argmax(q, axis=-1), (), agents
 
@@ -307,7 +308,7 @@ class _SeedEnsemble:
             config.steps,
         )
         data, number = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), drawn)
-        prior = _rows(state.params.prior, member)
+        prior = rows_of(state.params.prior, member)
         next_prior_q = self._prior(prior, data.next_observation)
         q_t = self._evaluate(target, data.next_observation) + next_prior_q
         if config.double:
@@ -337,20 +338,3 @@ class _Batch(NamedTuple):
     q_t: jax.Array  # [N, A] after the action
     noise: jax.Array  # [N] z
     is_used: jax.Array  # [N] bool
-
-
-def _members(num_models: int, axis_name: str | None) -> jax.Array:
-    """The numbers of the models on this device."""
-    if axis_name is None:
-        return jnp.arange(num_models)
-    devices = jax.lax.axis_size(axis_name)
-    if num_models % devices:
-        raise ValueError(
-            f"{num_models} models were given for {devices} devices; expected a multiple of them"
-        )
-    own = num_models // devices
-    return jax.lax.axis_index(axis_name) * own + jnp.arange(own)
-
-
-def _rows(tree: Any, index: jax.Array) -> Any:
-    return jax.tree.map(lambda x: x[index], tree)

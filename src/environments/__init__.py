@@ -7,7 +7,7 @@ from expedition.environments.deep_sea import DeepSea, DeepSeaState
 from expedition.environments.dm import ActionRepeat, DiscreteActions, DmEnvBatch
 from expedition.environments.dm_control import dm_control_batch
 from expedition.environments.envpool import envpool_batch
-from expedition.environments.functional import FunctionalBatch, OneWorld
+from expedition.environments.functional import FreshWorlds, FunctionalBatch, OneWorld
 from expedition.environments.gym import GymBatch, gym_batch
 from expedition.environments.interface import (
     FIRST,
@@ -37,6 +37,7 @@ __all__ = [
     "DiscreteActions",
     "DmEnvBatch",
     "EnvironmentSpec",
+    "FreshWorlds",
     "FunctionalBatch",
     "FunctionalEnvironment",
     "GraphProblem",

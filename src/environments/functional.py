@@ -9,7 +9,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from expedition.environments.interface import LAST, Array, FunctionalEnvironment, check_shape
+from expedition.environments.interface import (
+    LAST,
+    Array,
+    EnvironmentSpec,
+    FunctionalEnvironment,
+    check_shape,
+)
 
 
 class _BatchState(NamedTuple):
@@ -82,6 +88,33 @@ def _step(
     keys = jax.random.split(jax.random.fold_in(key, state.calls), len(state.ended))
     states, timestep = jax.vmap(step_or_reset)(state.environment, state.ended, actions, keys)
     return _BatchState(states, timestep.step_type == LAST, state.calls + 1), timestep
+
+
+@dataclass(frozen=True)
+class FreshWorlds:
+    """A problem of the simulator as an environment: each episode is in a world of its own."""
+
+    problem: Any
+    """With `spec`, `draw`, `reset` and `step`, see `runtime.simulator.Problem`."""
+
+    @property
+    def spec(self) -> EnvironmentSpec:
+        """The problem's."""
+        spec: EnvironmentSpec = self.problem.spec
+        return spec
+
+    def reset(self, key: jax.Array) -> tuple[Any, dm_env.TimeStep]:
+        """Draws a world and starts an episode in it."""
+        world_key, start_key = jax.random.split(key)
+        world = self.problem.draw(world_key)
+        state, timestep = self.problem.reset(world, start_key)
+        return (world, state), timestep
+
+    def step(self, state: Any, action: jax.Array) -> tuple[Any, dm_env.TimeStep]:
+        """Advances by one action."""
+        world, inner = state
+        inner, timestep = self.problem.step(world, inner, action)
+        return (world, inner), timestep
 
 
 @dataclass(frozen=True)

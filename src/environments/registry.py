@@ -11,16 +11,18 @@ from expedition.environments.catch import Catch
 from expedition.environments.deep_sea import DeepSea
 from expedition.environments.dm_control import dm_control_batch
 from expedition.environments.envpool import envpool_batch
-from expedition.environments.functional import FunctionalBatch
+from expedition.environments.functional import FreshWorlds, FunctionalBatch
 from expedition.environments.gym import gym_batch
 from expedition.environments.interface import BatchedEnvironment, FunctionalEnvironment
 from expedition.environments.memory_chain import MemoryChain
 from expedition.environments.probes import PROBES, Probe
+from expedition.environments.swingup import Swingup
 
 FUNCTIONAL: dict[str, FunctionalEnvironment] = {
     "catch": Catch(),
     **{f"probe:{name}": Probe(name) for name in PROBES},
     **{f"probe:{name}_continuous": Probe(name, continuous=True) for name in PROBES},
+    "swingup": FreshWorlds(Swingup()),
 }
 SIZED: dict[str, Callable[[int], FunctionalEnvironment]] = {
     "deep_sea": DeepSea,

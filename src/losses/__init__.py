@@ -18,6 +18,7 @@ interchangeable; the losses see their log-probabilities and entropies only.
 from expedition.losses import categorical, diagonal_gaussian
 from expedition.losses.a2c import a2c_loss
 from expedition.losses.actor_critic import ActorCriticLoss, value_loss
+from expedition.losses.boltzmann import BoltzmannLoss, boltzmann_loss
 from expedition.losses.impala import ImpalaLoss, impala_loss
 from expedition.losses.policy_gradient import discounted_return, policy_gradient_loss
 from expedition.losses.seed_td import SeedTDLoss, prior_penalty, seed_td_loss
@@ -25,10 +26,12 @@ from expedition.losses.vtrace import VTraceOutput, vtrace
 
 __all__ = [
     "ActorCriticLoss",
+    "BoltzmannLoss",
     "ImpalaLoss",
     "SeedTDLoss",
     "VTraceOutput",
     "a2c_loss",
+    "boltzmann_loss",
     "categorical",
     "diagonal_gaussian",
     "discounted_return",

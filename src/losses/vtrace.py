@@ -15,6 +15,7 @@ class VTraceOutput(NamedTuple):
 
     targets: chex.Array  # [T, ...] v_s, the value target of the observation; no gradient
     advantages: chex.Array  # [T, ...] weight of ∇ log π(a_s|x_s); no gradient
+    action_values: chex.Array  # [T, ...] r_s + γ_s v_{s+1}, the target of Q(x_s, a_s); no gradient
     td_errors: chex.Array  # [T, ...] targets - v_tm1; gradient through v_tm1 only
 
 
@@ -67,7 +68,8 @@ def vtrace(
             row belongs to another episode, else 1. None means 1 everywhere.
 
     Returns:
-        Targets, advantages and temporal-difference errors, [T, ...] each.
+        Targets, advantages, action values and temporal-difference errors, [T, ...] each. The action
+        values are corrected from the next row on: they say what a_t is worth, likely or not.
 
     Raises:
         AssertionError: if the arrays differ in shape or have no rows, or if a hyperparameter is
@@ -108,11 +110,11 @@ def vtrace(
     acc_t = jnp.concatenate([acc_tm1[1:], jnp.zeros_like(acc_tm1[:1])])
     acc_t = jnp.where(discount_t * continuation_t == 0, 0, acc_t)  # a selection also stops NaN
     corrected_v_t = v_t + continuation_t * acc_t
-    rho_pg_tm1 = _clipped_ratio(log_rho_tm1, rho_bar_pg)
-    advantages = rho_pg_tm1 * (r_t + discount_t * corrected_v_t - value)
+    action_values = r_t + discount_t * corrected_v_t
+    advantages = _clipped_ratio(log_rho_tm1, rho_bar_pg) * (action_values - value)
 
     targets = value + acc_tm1
-    return VTraceOutput(targets, advantages, targets - v_tm1)
+    return VTraceOutput(targets, advantages, action_values, targets - v_tm1)
 
 
 def _clipped_ratio(log_rho: chex.Array, threshold: chex.Array) -> chex.Array:

@@ -1,6 +1,6 @@
 """A policy and a value on one torso, with an optional recurrent core between."""
 
-from typing import Any
+from typing import Any, Protocol
 
 import chex
 import flax.linen as nn
@@ -40,6 +40,22 @@ class GaussianHead(nn.Module):
         low, high = LOG_STD_RANGE
         bound = jnp.where(log_std > 0, high, -low)
         return GaussianParameters(mean, bound * nn.tanh(log_std / bound))
+
+
+class PolicyAndValue(Protocol):
+    """What an agent needs of a network; `ActorCritic` is one."""
+
+    def init(self, key: jax.Array, observation: Any, reset: Any, state: Any, /) -> Any:
+        """Draws parameters for unrolls like this one."""
+        ...
+
+    def apply(self, params: Any, observation: Any, reset: Any, state: Any, /) -> Any:
+        """Of an unroll: the policy's parameters, the values, the recurrent state after it."""
+        ...
+
+    def initial_state(self, batch_size: int) -> Any:
+        """The recurrent state at the start of an episode."""
+        ...
 
 
 class ActorCritic(nn.Module):
