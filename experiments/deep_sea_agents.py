@@ -8,12 +8,14 @@ from expedition.agents import (
     Agent,
     DqnConfig,
     ImpalaConfig,
+    SeededImpalaConfig,
     SeedEnsembleConfig,
     dqn,
     impala,
     model_per_episode,
     seed_ensemble,
     seed_lsvi,
+    seeded_impala,
 )
 from expedition.environments import DeepSea
 from expedition.exploration import Minibatch, RegressionConfig, one_hot_regression
@@ -54,6 +56,14 @@ class Constants:
     """Of IMPALA's Adam."""
     entropy_cost: float = 0.01
     """Of IMPALA."""
+    members: int = 16
+    """Members of seeded IMPALA, at most one an agent."""
+    temperature: float = 0.01
+    """Of their policies."""
+    seeded_learning_rate: float = 1e-2
+    """Of their Adam."""
+    seeded_noise_variance: float = 0.01
+    """Variance of their seeds' noise."""
 
     def __post_init__(self) -> None:
         if min(self.models, self.updates, self.steps, self.turns) < 1:
@@ -170,6 +180,27 @@ def _impala(size: int, agents: int, episodes: int, constants: Constants) -> Team
     return Team(agent, sea, unroll=size, at_once=agents)
 
 
+def _seeded_impala(size: int, agents: int, episodes: int, constants: Constants) -> Team:
+    sea = DeepSea(size, observation="cell")
+    config = SeededImpalaConfig(
+        num_members=min(agents, constants.members),
+        prior_scale=constants.prior_scale,
+        noise_variance=constants.seeded_noise_variance,
+        temperature=constants.temperature,
+        impala=ImpalaConfig(
+            discount=constants.discount,
+            reduction="mean",
+            max_abs_reward=None,
+            optimizer="adam",
+            learning_rate=constants.seeded_learning_rate,
+            global_norm_clip=1e3,  # none is
+        ),
+    )
+    network = CellMLP(size**2 + 1, 2, constants.hidden)
+    agent = seeded_impala(config, sea.spec, network, num_updates=episodes)
+    return Team(agent, sea, unroll=size, at_once=agents)
+
+
 Maker = Callable[[int, int, int, Constants], Team]
 ALGORITHMS: dict[str, Maker] = {
     "seed_lsvi": _seed_lsvi,
@@ -178,5 +209,6 @@ ALGORITHMS: dict[str, Maker] = {
     "bootstrapped_dqn": _bootstrapped_dqn,
     "dqn": _dqn,
     "impala": _impala,
+    "seeded_impala": _seeded_impala,
 }
 """An algorithm is known to the sweep by its line here."""

@@ -17,6 +17,7 @@ LABELS = {
     "seed_lsvi": "seed LSVI",
     "seed_td": "seed TD",
     "seed_td_printed": "seed TD as printed",
+    "seeded_impala": "seeded IMPALA",
     "thompson_resampling": "Thompson resampling",
 }
 

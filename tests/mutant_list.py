@@ -11,6 +11,7 @@ EXACT_ZERO = "tests/runtime/test_exact_zero.py"
 SEEDS = "tests/exploration/test_seeds.py"
 REPLAY = "tests/exploration/test_replay.py"
 DIRICHLET = "tests/exploration/test_dirichlet.py"
+SEEDED = "tests/agents/test_seeded_impala.py"
 ENSEMBLE = "tests/agents/test_seed_ensemble.py"
 EXPERIENCE = "tests/exploration/test_experience.py"
 PLANNING = "tests/exploration/test_planning.py"
@@ -122,8 +123,8 @@ MUTANTS = [
     Mutant(
         "advantage from the uncorrected value",
         "losses/vtrace.py",
-        "discount_t * corrected_v_t",
-        "discount_t * v_t",
+        "discount_t * corrected_v_t - value",
+        "discount_t * v_t - value",
         (DEFINITION,),
     ),
     Mutant(
@@ -164,15 +165,15 @@ MUTANTS = [
     Mutant(
         "agent lets traces run across episodes",
         "agents/impala.py",
-        "continuation_t=batch.continues.astype(reward.dtype)",
-        "continuation_t=None",
+        '"continuation_t": batch.continues.astype(reward.dtype)',
+        '"continuation_t": None',
         (f"{AGENT}::test_the_update_minimises_the_loss_of_the_definition",),
     ),
     Mutant(
         "agent learns from rows that restart an episode",
         "agents/impala.py",
-        "weight_tm1=batch.is_transition.astype(reward.dtype)",
-        "weight_tm1=None",
+        '"weight_tm1": batch.is_transition.astype(reward.dtype)',
+        '"weight_tm1": None',
         (f"{AGENT}::test_the_row_that_restarts_an_episode_changes_nothing",),
     ),
     Mutant(
@@ -562,5 +563,28 @@ MUTANTS = [
         "if has != needs:",
         "if False:",
         ("tests/runtime/test_arrays.py::test_another_shape_or_type_is_refused",),
+    ),
+    Mutant(
+        "members share the first one's noise",
+        "agents/seeded_impala.py",
+        "gaussian(noise_key, member, number)",
+        "gaussian(noise_key, 0 * member, number)",
+        (f"{SEEDED}::test_every_member_learns_from_all_data_under_its_own_seed[1]",),
+    ),
+    Mutant(
+        "restarts of episodes take a number of the seeds' noise",
+        "agents/seeded_impala.py",
+        "jnp.cumsum(valid, dtype=jnp.int32)",
+        "jnp.cumsum(jnp.ones_like(valid), dtype=jnp.int32)",
+        (f"{SEEDED}::test_every_member_learns_from_all_data_under_its_own_seed[1]",),
+    ),
+    Mutant(
+        "a Boltzmann policy learns of an action by its importance weight",
+        "losses/boltzmann.py",
+        "q_tm1, corrected.action_values,",
+        "q_tm1, v_tm1 + corrected.advantages,",
+        (
+            "tests/losses/test_boltzmann.py::test_an_action_that_the_policy_would_hardly_take_is_learnt_like_any_other",
+        ),
     ),
 ]

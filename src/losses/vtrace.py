@@ -110,8 +110,9 @@ def vtrace(
     acc_t = jnp.concatenate([acc_tm1[1:], jnp.zeros_like(acc_tm1[:1])])
     acc_t = jnp.where(discount_t * continuation_t == 0, 0, acc_t)  # a selection also stops NaN
     corrected_v_t = v_t + continuation_t * acc_t
+    rho_pg_tm1 = _clipped_ratio(log_rho_tm1, rho_bar_pg)
+    advantages = rho_pg_tm1 * (r_t + discount_t * corrected_v_t - value)
     action_values = r_t + discount_t * corrected_v_t
-    advantages = _clipped_ratio(log_rho_tm1, rho_bar_pg) * (action_values - value)
 
     targets = value + acc_tm1
     return VTraceOutput(targets, advantages, action_values, targets - v_tm1)
