@@ -93,10 +93,9 @@ MEMORY = Config(  # with --lstm None the same network without memory
     runtime=RuntimeConfig(total_steps=200_000, actors=1),
     evaluation_episodes=32,
 )
+GYM = dataclasses.replace(SWINGUP, action_bins=None, action_repeat=1)
 CONTROL = dataclasses.replace(  # of real actions, whose log-probabilities change faster
-    SWINGUP,
-    action_bins=None,
-    action_repeat=1,
+    GYM,
     agent=dataclasses.replace(
         SWINGUP.agent, learning_rate=1e-3, entropy_cost=1e-3, reward_scale=0.1
     ),
@@ -115,7 +114,7 @@ PRESETS = {
     "probe:": CATCH,
     "memory_chain:": MEMORY,
     "atari:": ATARI,
-    "gym:": CONTROL,
+    "gym:": GYM,
     "envpool:": CONTROL,
 }
 

@@ -26,7 +26,12 @@ class CategoricalHead(nn.Module):
 
 
 class GaussianHead(nn.Module):
-    """Mean and bounded, state-dependent log standard deviation of a real action vector."""
+    """Mean and log standard deviation of a real action vector, both bounded, both of the state.
+
+    The mean stays within [-1, 1], the action's range. Beyond it every action that is drawn would be
+    clipped to the same one: nothing could bring the mean back, and the entropy bonus alone would
+    drive the deviation.
+    """
 
     dimensions: int
 
@@ -39,7 +44,7 @@ class GaussianHead(nn.Module):
         # Bounded smoothly: behind a hard bound neither loss nor entropy could move it back.
         low, high = LOG_STD_RANGE
         bound = jnp.where(log_std > 0, high, -low)
-        return GaussianParameters(mean, bound * nn.tanh(log_std / bound))
+        return GaussianParameters(nn.tanh(mean), bound * nn.tanh(log_std / bound))
 
 
 class PolicyAndValue(Protocol):

@@ -122,10 +122,11 @@ def test_the_preset_is_the_papers():
     assert (8, 8, 4, 16) in shapes  # the first convolution sees the 4 images as channels
 
 
-def test_impala_trains_on_pong(tmp_path, monkeypatch):
+@pytest.mark.parametrize("game", ["pong", "breakout"])
+def test_impala_trains_on_a_game(game, tmp_path, monkeypatch):
     monkeypatch.setattr(atari, "MAX_FRAMES", 40)  # or the final evaluation plays whole games
     sizes = ["--unroll-length", "4", "--batch-size", "2", "--environments-per-actor", "2"]
-    arguments = ["--environment", "atari:pong", *sizes, "--actors", "1", "--total-steps", "16"]
+    arguments = ["--environment", f"atari:{game}", *sizes, "--actors", "1", "--total-steps", "16"]
     arguments += ["--torso", "mlp", "--hidden", "8"]  # quick to compile
     arguments += ["--evaluation-episodes", "2", "--out", str(tmp_path)]
     summary = job.run(EXPERIMENT.prepare(EXPERIMENT.parse(arguments)))
