@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import rlax
 
 from expedition.losses import categorical, impala_loss, vtrace
 
@@ -68,6 +67,8 @@ def our_targets(data: dict[str, jax.Array]) -> Any:
 
 def rlax_targets(data: dict[str, jax.Array]) -> Any:
     """The same by rlax, vmapped over the batch."""
+    import rlax  # not with the module: ours alone is counted too, and rlax warns
+
     values, rho = data["values"], jnp.exp(data["behaviour_logits"][..., 0])
     function = jax.vmap(rlax.vtrace_td_error_and_advantage, in_axes=1, out_axes=1)
     return function(values[:-1], values[1:], data["reward"], data["discount"], rho)
@@ -89,6 +90,8 @@ def our_loss(params: tuple[jax.Array, jax.Array], data: dict[str, jax.Array]) ->
 
 def rlax_loss(params: tuple[jax.Array, jax.Array], data: dict[str, jax.Array]) -> jax.Array:
     """The same loss composed of rlax's pieces."""
+    import rlax  # not with the module: ours alone is counted too, and rlax warns
+
     logits, values = params
     batched = {"in_axes": 1, "out_axes": 1}
     rho = jax.vmap(rlax.categorical_importance_sampling_ratios, **batched)(
