@@ -51,10 +51,11 @@ class OneOf(dm_env.Environment):
 
 
 class Contract(test_utils.EnvironmentTestMixin):
-    """Ends episodes: cart-poles fall, games are cut off, the others are short."""
+    """Ends episodes: cart-poles fall, games are cut off, dm_control's actions are long."""
 
     library = None
     name = ""
+    action_repeat = 1
 
     def setUp(self):
         if self.library and importlib.util.find_spec(self.library) is None:
@@ -64,7 +65,7 @@ class Contract(test_utils.EnvironmentTestMixin):
         super().setUp()
 
     def make_object_under_test(self):
-        return OneOf(make(self.name, 1, KEY))
+        return OneOf(make(self.name, 1, KEY, action_repeat=self.action_repeat))
 
     def test_an_episode_ends(self):
         self.environment.reset()
@@ -89,6 +90,14 @@ class TestGymnasium(Contract, absltest.TestCase):
 
 class TestEnvPool(Contract, absltest.TestCase):
     library, name = "envpool", "envpool:CartPole-v1"
+
+
+class TestDmControl(Contract, absltest.TestCase):
+    library, name, action_repeat = "dm_control", "dm_control:pendulum-swingup", 100
+
+
+class TestBatchedCartpole(Contract, absltest.TestCase):
+    library, name, action_repeat = "dm_control", "dm_control:cartpole-swingup", 100
 
 
 class LyingAtReset:
