@@ -108,9 +108,20 @@ DEEP_SEA = dataclasses.replace(  # where it finds nothing, as seeded IMPALA's co
     runtime=RuntimeConfig(total_steps=250_000, batch_size=16, environments_per_actor=16),
     evaluation_episodes=16,
 )
+TEAM = dataclasses.replace(  # the sparse swing-up, as seeded IMPALA's command has it
+    SWINGUP,
+    action_bins=None,
+    action_repeat=1,
+    agent=dataclasses.replace(
+        SWINGUP.agent, discount=0.99, entropy_cost=0.01, learning_rate=3e-3, global_norm_clip=1e3
+    ),
+    runtime=RuntimeConfig(total_steps=1_500_000, environments_per_actor=16),
+    evaluation_episodes=16,
+)
 PRESETS = {
     "catch": CATCH,
     "deep_sea": DEEP_SEA,
+    "swingup": TEAM,
     "probe:": CATCH,
     "memory_chain:": MEMORY,
     "atari:": ATARI,

@@ -68,10 +68,11 @@ SWINGUP = Config(
 TEAM = dataclasses.replace(
     DEEP_SEA,
     environment="swingup",
+    hidden=(32, 32),
     agent=SeededImpalaConfig(
-        temperature=0.05, impala=dataclasses.replace(ADAM, learning_rate=3e-3)
+        num_members=8, temperature=0.05, impala=dataclasses.replace(ADAM, learning_rate=3e-3)
     ),
-    runtime=RuntimeConfig(total_steps=2_000_000, environments_per_actor=16),
+    runtime=RuntimeConfig(total_steps=1_500_000, environments_per_actor=16),
     evaluation_episodes=16,
 )
 PRESETS = {
