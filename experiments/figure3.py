@@ -185,6 +185,7 @@ def _fill(
         report.show(f"{title}: compiling")
         began, watch = time.perf_counter(), Watcher(title, config.seconds, report)
         keys = [named_key(key, "instance", curve.instance) for curve in batch]
+        snapshots = None
         if config.environment == "jax":
             numbers = "-".join(str(curve.instance) for curve in batch)
             snapshots = Snapshots(folder / "unfinished" / f"{algorithm}_{k}_{goal}_{numbers}")
@@ -193,14 +194,16 @@ def _fill(
             models = num_models(algorithm, k, constants)
             shared = math.gcd(k // constants.turns, models, jax.local_device_count())
             swingup_runs.train(agent, task, keys[0], k, constants.turns, shared, watch)
+        if batch[0].instance == 0:
+            watch.save_team(folder / f"team_{algorithm}_{k}_{goal}.npz")
         for i, curve in enumerate(batch):
-            points = watch.points(i)
-            table.add(curve, points)
-            if curve.instance == 0:
-                watch.save_team(folder / f"team_{algorithm}_{k}_{goal}.npz")
+            table.add(curve, watch.points(i))
+        if snapshots is not None:
+            snapshots.remove()
+        for i, curve in enumerate(batch):
             report.note(
                 f"{algorithm:8} K {k:<4} {goal:7} instance {curve.instance:<3} reward at the end "
-                f"{points[-1][1]:6.3f}  {time.perf_counter() - began:6.1f} s"
+                f"{watch.points(i)[-1][1]:6.3f}  {time.perf_counter() - began:6.1f} s"
             )
 
 

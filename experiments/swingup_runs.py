@@ -57,7 +57,7 @@ def simulate(
       num_agents: K.
       turns: parts of the team that act one after the other in each period.
       watch: called after every `LOOK`, of what was simulated before a stop too.
-      snapshots: of these very instances.
+      snapshots: of these very instances; to be removed when what was seen is kept elsewhere.
     """
     parts = simulation(
         agent,
@@ -92,7 +92,6 @@ def simulate(
             all_of[period // each - 1] = one
         watch(look)
         snapshots.save(period // each, (running, seen))
-    snapshots.remove()
 
 
 def _nothing_seen(looks: int, instances: int, num_agents: int) -> Look:

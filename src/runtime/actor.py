@@ -85,7 +85,7 @@ class Actor:
         self._stopped: Callable[[], bool] = lambda: False
         self._handing_over = threading.Lock()
         self.first: Position | None = None  # where it has begun; None before
-        self._packed: np.ndarray | None = None  # where it is to begin
+        self.begins_at: np.ndarray | None = None  # packed; None: at a new episode
         self._handed_over = np.zeros(4, np.int64)  # counts after its last unroll
         self.restarts = 0  # times that its environments were made anew
         self._steps = 0
@@ -161,7 +161,7 @@ class Actor:
         Environments whose state cannot be saved start new episodes.
         """
         if not is_nowhere(packed):
-            self._packed = packed
+            self.begins_at = packed
             self._count_from(packed_counts(packed))
 
     def succeed(self, other: "Actor") -> None:
@@ -224,8 +224,8 @@ class Actor:
         """Resets the environments, or puts them where they were, and acts once in vain: both are
         then compiled."""
         self._timestep = self._ask(self.environment.reset)
-        if self._packed is not None and isinstance(self.environment, Restorable):
-            was = unpack(self._packed, self._position())
+        if self.begins_at is not None and isinstance(self.environment, Restorable):
+            was = unpack(self.begins_at, self._position())
             self.environment.set_state(was.environment)
             self._timestep, self._actor_state = was.timestep, was.actor_state
             self._episodes.set_state(was.episodes)

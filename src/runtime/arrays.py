@@ -46,7 +46,8 @@ class ArraysHandler(ocp.AsyncCheckpointHandler):  # type: ignore[misc]
         if not path.exists():
             there = ", ".join(sorted(found.name for found in directory.iterdir())) or "nothing"
             raise FileNotFoundError(
-                f"there is no {path.name}, but {there}; expected the number of processes that saved"
+                f"there is no {path.name}, but {there}; expected what this version saves, and the "
+                "number of processes that saved"
             )
         with np.load(path) as file:
             return dict(file)
@@ -61,9 +62,19 @@ class Arrays(ocp.args.CheckpointArgs):  # type: ignore[misc]
 
 
 def names(tree: Any, separator: str = "/") -> dict[str, Any]:
-    """A tree's leaves under their paths."""
+    """A tree's leaves under their paths.
+
+    Raises:
+      ValueError: two have one name, as those of `{"a/b": x, "a": {"b": y}}`.
+    """
     leaves, _ = jax.tree_util.tree_flatten_with_path(tree)
-    return {jax.tree_util.keystr(path, simple=True, separator=separator): x for path, x in leaves}
+    named = {jax.tree_util.keystr(path, simple=True, separator=separator): x for path, x in leaves}
+    if len(named) < len(leaves):
+        raise ValueError(
+            f"{len(leaves)} arrays have {len(named)} names; expected no {separator!r} in keys that "
+            f"makes two the same: {', '.join(named)}"
+        )
+    return named
 
 
 def to_numpy(x: Any) -> np.ndarray:
@@ -75,7 +86,8 @@ def from_numpy(data: np.ndarray, like: Any) -> Any:
     """Undoes `to_numpy` for an array like that one; all but keys stay numpy's."""
     if is_key(like):
         return jax.random.wrap_key_data(jnp.asarray(data), impl=jax.random.key_impl(like))
-    return data.view(like.dtype)  # a file has only the size of types that numpy does not know
+    # A file has only the size of types that numpy does not know.
+    return data.view(to_numpy(like).dtype)
 
 
 def is_key(x: Any) -> bool:

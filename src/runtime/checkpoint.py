@@ -146,11 +146,10 @@ class Checkpoints:
         return None
 
     def _read(self, updates: int, like: Saved) -> Saved:
-        found = self._manager.restore(
-            updates,
-            args=ocp.args.Composite(run=Arrays({}), counters=ocp.args.JsonRestore()),
-        )
-        arrays = dict(found["run"])
+        args = ocp.args.Composite(counters=ocp.args.JsonRestore())
+        counters = self._manager.restore(updates, args=args)["counters"]
+        # Not by the manager, in which processes wait for each other: one may find its own damaged.
+        arrays = ArraysHandler().restore(self._folder / str(updates) / "run")
         positions = arrays.pop("positions")
         like = like._replace(positions=(), counters=())
         expected = names(like)
@@ -162,7 +161,7 @@ class Checkpoints:
             )
         leaves = [from_numpy(arrays[name], one) for name, one in expected.items()]
         saved: Saved = jax.tree.unflatten(jax.tree.structure(like), leaves)
-        return saved._replace(positions=positions, counters=found["counters"])
+        return saved._replace(positions=positions, counters=counters)
 
     def _put_aside(self, steps: list[int]) -> None:
         if is_main():

@@ -93,10 +93,7 @@ class Run:
         None: too early, since an actor has not begun, and in fixed order each must go on where it
         was. Else such a one begins anew.
         """
-        positions = [
-            self._positions.get(i, actor.first) for i, actor in enumerate(self._pool.actors)
-        ]
-        packed = [None if position is None else pack(position) for position in positions]
+        packed = [self._position(i, actor) for i, actor in enumerate(self._pool.actors)]
         known = [position for position in packed if position is not None]
         if not known or (self._config.deterministic and len(known) < len(packed)):
             return None
@@ -107,6 +104,11 @@ class Run:
             positions=np.stack([new if p is None else p for p in packed]),
             counters=self.window.get_state(),
         )
+
+    def _position(self, index: int, actor: Actor) -> np.ndarray | None:
+        """Where an actor is after what was learnt from, packed; None: it has not begun."""
+        position = self._positions.get(index, actor.first)
+        return actor.begins_at if position is None else pack(position)
 
     def like(self) -> Saved:
         """What `saved` looks like, as far as it is known before the start."""

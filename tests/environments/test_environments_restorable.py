@@ -39,6 +39,11 @@ def position(state):
     return Position(np.zeros(3, np.int64), state, (), (), ())
 
 
+def test_plain_numbers_may_be_part_of_a_state():
+    found = as_saved({"step": 3, "x": np.arange(2.0)}, {"step": 0, "x": np.zeros(2)})
+    assert (int(found["step"]), found["x"].tolist()) == (3, [0.0, 1.0])
+
+
 @pytest.mark.parametrize("name", MAKE)
 def test_another_batch_goes_on_from_a_state(name):
     """Through ends of episodes and the starts after them, with another key of its own."""

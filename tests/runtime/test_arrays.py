@@ -48,6 +48,14 @@ def test_arrays_of_all_types_are_read_as_they_were(folder):
         np.testing.assert_array_equal(one, other)
 
 
+def test_names_that_collide_are_refused(tmp_path):
+    checkpoints = Checkpoints(tmp_path / "checkpoints")
+    learner = {"a/b": np.zeros(1), "a": {"b": np.ones(1)}}
+    with pytest.raises(ValueError, match="makes two the same"):
+        checkpoints.save(3, saved()._replace(learner=learner))
+    checkpoints.close()
+
+
 def test_saving_in_quick_succession_has_nothing_to_complain_of(tmp_path, caplog):
     checkpoints = Checkpoints(tmp_path / "checkpoints")
     for update in range(1, 41):

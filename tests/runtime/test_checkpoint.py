@@ -12,10 +12,11 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
-from small_runs import EACH, KINDS, config, curve, run, sleepy
+from small_runs import EACH, KEY, KINDS, catch, config, curve, impala_agent, run, sleepy
 from test_deterministic import assert_equal
 
 from expedition.runtime import CheckpointConfig, Checkpoints
+from expedition.runtime.run import Run
 from fakes import Fault
 
 
@@ -77,6 +78,19 @@ def test_a_free_run_goes_on_too(tmp_path):
     assert again.counters["updates"] == 20
     added = again.counters["learner_steps"] - first.counters["learner_steps"]
     assert 0.8 * 10 * 5 * 2 * EACH <= added <= 10 * 5 * 2 * EACH  # less what restarts episodes
+
+
+@pytest.mark.parametrize("deterministic", [True, False])
+def test_actors_that_have_yet_to_begin_are_saved_where_they_will(deterministic, tmp_path):
+    """A run that went on may be saved again while an actor still resets."""
+    settings = config("impala", 2, actors=2, deterministic=deterministic)
+    run("impala", settings, checkpoints=checkpoints(tmp_path))
+    agent, environments = impala_agent(4), [catch(i) for i in range(2)]
+    again = Run(agent, environments, config("impala", 4, actors=2), KEY, None)
+    saved = checkpoints(tmp_path).restore(again.like())
+    assert saved.positions.any(axis=1).all()
+    again.go_on(saved)
+    np.testing.assert_array_equal(again.saved().positions, saved.positions)
 
 
 def test_a_finished_run_is_not_run_again(tmp_path):
@@ -220,6 +234,7 @@ import resource, sys
 from pathlib import Path
 import small_runs
 from expedition.runtime import CheckpointConfig, Checkpoints
+from expedition.runtime.run import Run
 
 def go_on(updates, **settings):
     saved = Checkpoints(Path(sys.argv[1]), CheckpointConfig(**settings))
