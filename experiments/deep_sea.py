@@ -26,7 +26,7 @@ from expedition.runtime import Running, named_key, simulation
 from experiments import deep_sea_plots, plots
 from experiments.deep_sea_agents import ALGORITHMS, Constants, Team, make_team
 from experiments.deep_sea_plots import Row, Rows
-from experiments.sweep import Precision, Reporter, Table, command, fill, open_folder
+from experiments.sweep import Precision, Reporter, SettingsError, Table, command, fill, open_folder
 
 BAD = 0.9  # the part of bad episodes below which a sea is solved
 CHUNK = 5  # episodes between two looks
@@ -43,7 +43,7 @@ class Config:
     seed: int = 0
     """Fixes every random draw; the sea itself is bsuite's, mapping seed 42."""
     quick: bool = False
-    """Sizes 6 and 10, one instance, at most 300 episodes."""
+    """Sizes 5 and 10, one instance, at most 300 episodes."""
     sizes: tuple[int, ...] = (10, 20, 30, 40, 50)
     """Sizes N."""
     agents: tuple[int, ...] = (1, 10, 100)
@@ -127,19 +127,38 @@ def mean_regret(team: Team, agents: int, episodes: int, keys: jax.Array) -> jax.
     return jnp.sum(bad, axis=0) / agents
 
 
-def run(config: Config) -> None:
-    """Runs what is missing, then draws."""
-    plots.require()
-    folder = config.out or Path("runs/deep_sea-quick" if config.quick else "runs/deep_sea")
-    free = ("sizes", "agents", "algorithms", "instances", "episodes", "regret_agents")
-    open_folder(folder, config, free=free)
-    table = Rows(folder / "deep_sea.csv")
+def cells_of(config: Config) -> list[tuple[str, int, int]]:
+    """The (algorithm, N, K) to run.
+
+    Raises:
+      SettingsError: an algorithm does not fit a size or a team.
+    """
     cells = [
         (algorithm, size, k)
         for algorithm in config.algorithms
         for k in (config.agents if not algorithm.startswith("bootstrapped") else (1,))
-        for size in ((6, 10) if config.quick else config.sizes)
+        for size in ((5, 10) if config.quick else config.sizes)
     ]
+    for algorithm, size, k in cells:
+        try:
+            make_team(algorithm, size, k, CHUNK, config.constants)
+        except ValueError as error:
+            raise SettingsError(f"{algorithm}, N = {size}, K = {k}: {error}") from error
+    return cells
+
+
+def run(config: Config) -> None:
+    """Runs what is missing, then draws.
+
+    Raises:
+      SettingsError: an algorithm does not fit, or the folder holds another sweep.
+    """
+    plots.require()
+    cells = cells_of(config)
+    folder = config.out or Path("runs/deep_sea-quick" if config.quick else "runs/deep_sea")
+    free = ("sizes", "agents", "algorithms", "instances", "regret_agents")
+    open_folder(folder, config, free=free)
+    table = Rows(folder / "deep_sea.csv")
     instances = range(1 if config.quick else config.instances)
     with Reporter(cells=len(cells) * len(instances)) as report:
         for cell in cells:
@@ -187,7 +206,7 @@ def _fill(
 
 def _measure_regret(folder: Path, config: Config) -> None:
     episodes = config.regret_episodes
-    names = [name for name in config.algorithms if name.endswith("lsvi")]
+    names = [name for name in config.algorithms if name == "seed_lsvi"]
     cells = []
     for k in config.regret_agents:
         for name in names:

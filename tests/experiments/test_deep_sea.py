@@ -11,6 +11,7 @@ from expedition.agents import Agent
 from expedition.environments import DeepSea
 from experiments import deep_sea, deep_sea_plots
 from experiments.deep_sea_agents import ALGORITHMS, Constants, Team, make_team
+from experiments.sweep import SettingsError
 
 
 class Learnt(NamedTuple):
@@ -58,7 +59,7 @@ def test_a_sweep_of_little_seas(tmp_path, capsys):
     )
     deep_sea.run(config)
     rows = deep_sea_plots.read(tmp_path / "deep_sea.csv")
-    assert [row[:4] for row in rows] == [("seed_lsvi", n, 8, 0) for n in (6, 10)]
+    assert [row[:4] for row in rows] == [("seed_lsvi", n, 8, 0) for n in (5, 10)]
     assert all(row.solved and row.episodes < 40 for row in rows)
     assert (tmp_path / "deep_sea.png").exists()
     before = (tmp_path / "deep_sea.csv").read_bytes()
@@ -98,6 +99,15 @@ def test_every_algorithm_fits_a_sea(name):
 def test_settings_out_of_range_are_named(wrong, named):
     with pytest.raises(ValueError, match=named):
         deep_sea.Config(**wrong)
+
+
+def test_algorithms_are_held_against_sizes_and_teams_before_any_runs(tmp_path):
+    for config in (deep_sea.Config(), deep_sea.Config(quick=True)):
+        assert {name for name, _, _ in deep_sea.cells_of(config)} == set(ALGORITHMS)
+    config = deep_sea.Config(out=tmp_path / "new", agents=(16,))
+    with pytest.raises(SettingsError, match=r"seed_td, N = 10, K = 16: .*10 turns of 16 agents"):
+        deep_sea.run(config)
+    assert not (tmp_path / "new").exists()
 
 
 def test_parts_that_are_not_equal_are_refused():
