@@ -553,7 +553,7 @@ MUTANTS = [
     Mutant(
         "what is saved loses the types that numpy does not know",
         "runtime/arrays.py",
-        "return data.view(like.dtype)",
+        "return data.view(to_numpy(like).dtype)",
         "return data",
         ("tests/runtime/test_arrays.py::test_arrays_of_all_types_are_read_as_they_were",),
     ),
