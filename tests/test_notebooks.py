@@ -24,7 +24,7 @@ nbformat.write(notebook, sys.argv[3])
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_the_notebook_runs(path, tmp_path):
-    """In a process of its own: what other tests leave in this one's event loop is not its matter."""
+    """In a process of its own: other tests may leave an event loop in this one."""
     pytest.importorskip("nbclient")
     pytest.importorskip("nbformat")
     run = tmp_path / "run.ipynb"
