@@ -3,12 +3,13 @@
 import dataclasses
 import json
 import typing
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
 import tyro
+from dm_env import specs
 from tyro.conf import OmitArgPrefixes
 
 from expedition.runtime import CheckpointConfig, RuntimeConfig
@@ -65,6 +66,26 @@ class JobConfig:
 
 
 C = TypeVar("C", bound=JobConfig)
+
+
+def chosen(presets: Mapping[str, C], environment: str, otherwise: C) -> C:
+    """The settings to start from: the first whose key the environment's name begins with."""
+    matching = [base for prefix, base in presets.items() if environment.startswith(prefix)]
+    return dataclasses.replace(matching[0] if matching else otherwise, environment=environment)
+
+
+def require_discrete(environment: str, action: specs.Array, algorithm: str) -> int:
+    """The number of actions.
+
+    Raises:
+      ValueError: they are real numbers.
+    """
+    if not isinstance(action, specs.DiscreteArray):
+        raise ValueError(
+            f"actions of {environment} are {action}; {algorithm} expects discrete ones: see "
+            "--action-bins"
+        )
+    return int(action.num_values)
 
 
 def read(folder: Path, kind: type[C]) -> C:

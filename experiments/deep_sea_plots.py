@@ -123,15 +123,7 @@ def _regret(folder: Path) -> Path:
     axes = figure.add_subplot()
     for i, name in enumerate(dict.fromkeys(row.algorithm for row in rows)):
         mine = sorted((row for row in rows if row.algorithm == name), key=lambda row: row.agents)
-        axes.errorbar(
-            [row.agents for row in mine],
-            [row.mean for row in mine],
-            [2 * row.standard_error for row in mine],
-            color=f"C{i}",
-            marker=".",
-            capsize=2,
-            label=plots.LABELS[name],
-        )
+        plots.errorbars(axes, mine, plots.LABELS[name], f"C{i}")
     first, last = min(row.agents for row in rows), max(row.agents for row in rows)
     top = max(row.mean for row in rows)
     axes.plot(

@@ -27,7 +27,7 @@ from expedition.runtime import AXIS, RuntimeConfig
 if not __package__:  # run as a file, not with -m
     sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from experiments.config import JobConfig
+from experiments.config import JobConfig, chosen
 from experiments.job import Experiment
 
 ALGORITHMS = {"impala": impala, "a3c": a3c}
@@ -132,9 +132,7 @@ PRESETS = {
 
 def preset(environment: str) -> Config:
     """The settings to start from for an environment."""
-    matching = [base for prefix, base in PRESETS.items() if environment.startswith(prefix)]
-    base = matching[0] if matching else SWINGUP
-    return dataclasses.replace(base, environment=environment)
+    return chosen(PRESETS, environment, otherwise=SWINGUP)
 
 
 def make_agent(config: Config, spec: EnvironmentSpec) -> Agent:

@@ -9,6 +9,7 @@ import os
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from datetime import datetime
@@ -126,16 +127,18 @@ class Experiment(Generic[C]):
             except (ValueError, ModuleNotFoundError, FileExistsError) as error:
                 print(f"error: {error}", file=sys.stderr)
                 sys.exit(2)
-            summary = run(job, request)
+            try:
+                summary = run(job, request)
+            except Exception:
+                if arguments is None and _is_busy(before):
+                    traceback.print_exc()
+                    _leave(1)
+                raise
             if is_main():
                 _tell(job, summary)
         code = 0 if summary["exit_state"] == "finished" else config.exit_code_when_stopped
-        left = set(threading.enumerate()) - before
-        if arguments is None and any(thread.daemon for thread in left):
-            # What still compiles, say, would abort the process when Python ends.
-            sys.stdout.flush()
-            sys.stderr.flush()
-            os._exit(code)
+        if arguments is None and _is_busy(before):
+            _leave(code)
         if summary["exit_state"] != "finished":
             sys.exit(code)
 
@@ -186,6 +189,18 @@ def make_actor_environment(config: JobConfig, actor: int, *names: Name) -> Batch
     """One actor's batch of environments, another one in each process."""
     number = jax.process_index() * config.runtime.actors + actor
     return make_environment(config, config.runtime.environments_per_actor, "actor", number, *names)
+
+
+def _is_busy(before: set[threading.Thread]) -> bool:
+    """Whether a thread since then, that compiles say, would abort the process as Python ends."""
+    return any(thread.daemon for thread in set(threading.enumerate()) - before)
+
+
+def _leave(code: int) -> None:
+    """Ends the process at once."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 def _check_changes(before: JobConfig, now: JobConfig) -> None:

@@ -3,6 +3,7 @@
 import csv
 import importlib.util
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +63,19 @@ def print_curve(folder: Path) -> None:
     if steps:
         title = "mean training return over environment steps"
         uniplot.plot(returns, steps, lines=True, title=title)
+
+
+def errorbars(axes: Any, rows: Sequence[Any], label: str, color: str) -> None:
+    """Means over agents, with two standard errors, of a sweep's rows."""
+    axes.errorbar(
+        [row.agents for row in rows],
+        [row.mean for row in rows],
+        [2 * row.standard_error for row in rows],
+        color=color,
+        marker=".",
+        capsize=2,
+        label=label,
+    )
 
 
 def finish(axes: Any, x: str, y: str, title: str) -> None:

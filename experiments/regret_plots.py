@@ -75,15 +75,7 @@ def _curves(folder: Path, name: str) -> Path:
     axes = figure.add_subplot()
     theirs = published(name)
     for i, (algorithm, rows) in enumerate(_by_algorithm(_rows(folder, name)).items()):
-        axes.errorbar(
-            [row.agents for row in rows],
-            [row.mean for row in rows],
-            [2 * row.standard_error for row in rows],
-            color=f"C{i}",
-            marker=".",
-            capsize=2,
-            label=plots.LABELS[algorithm],
-        )
+        plots.errorbars(axes, rows, plots.LABELS[algorithm], f"C{i}")
         points = sorted((k, value) for (a, k), value in theirs.items() if a == algorithm)
         axes.plot(*zip(*points, strict=True), color=f"C{i}", linestyle=":", marker="x", alpha=0.7)
     axes.plot([], [], color="grey", linestyle=":", marker="x", label="published (digitised)")

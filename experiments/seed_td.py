@@ -11,8 +11,6 @@ import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from dm_env import specs
-
 from expedition.agents import Agent, SeedEnsembleConfig, seed_ensemble
 from expedition.environments import EnvironmentSpec
 from expedition.exploration import Minibatch
@@ -22,7 +20,7 @@ from expedition.runtime import AXIS, RuntimeConfig
 if not __package__:  # run as a file, not with -m
     sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from experiments.config import JobConfig
+from experiments.config import JobConfig, require_discrete
 from experiments.job import Experiment
 
 
@@ -76,12 +74,8 @@ def make_agent(config: Config, spec: EnvironmentSpec) -> Agent:
     Raises:
       ValueError: actions are real numbers.
     """
-    if not isinstance(spec.action, specs.DiscreteArray):
-        raise ValueError(
-            f"actions of {config.environment} are {spec.action}; seed TD expects discrete ones: "
-            "see --action-bins"
-        )
-    network = SkipMLP(spec.action.num_values, config.hidden)
+    actions = require_discrete(config.environment, spec.action, "seed TD")
+    network = SkipMLP(actions, config.hidden)
     return seed_ensemble(config.agent, spec, network, axis_name=AXIS)
 
 

@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import flax.linen as nn
-from dm_env import specs
 
 from expedition.agents import Agent, ImpalaConfig, SeededImpalaConfig, seeded_impala
 from expedition.environments import EnvironmentSpec
@@ -23,7 +22,7 @@ from expedition.runtime import AXIS, RuntimeConfig
 if not __package__:  # run as a file, not with -m
     sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from experiments.config import JobConfig
+from experiments.config import JobConfig, chosen, require_discrete
 from experiments.job import Experiment
 
 
@@ -32,6 +31,15 @@ class Config(JobConfig):
     """Trains seeded IMPALA; the defaults shown are those of the environment given."""
 
     agent: SeededImpalaConfig = field(default_factory=SeededImpalaConfig)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        environments = self.runtime.actors * self.runtime.environments_per_actor
+        if self.distributed.processes == 1 and self.agent.num_members > environments:
+            raise ValueError(
+                f"num_members is {self.agent.num_members}; expected at most one for each of the "
+                f"{environments} environments of all actors: the others would never act"
+            )
 
 
 ADAM = ImpalaConfig(
@@ -86,9 +94,7 @@ PRESETS = {
 
 def preset(environment: str) -> Config:
     """The settings to start from for an environment."""
-    matching = [base for prefix, base in PRESETS.items() if environment.startswith(prefix)]
-    base = matching[0] if matching else CATCH
-    return dataclasses.replace(base, environment=environment)
+    return chosen(PRESETS, environment, otherwise=CATCH)
 
 
 def make_agent(config: Config, spec: EnvironmentSpec) -> Agent:
@@ -97,12 +103,8 @@ def make_agent(config: Config, spec: EnvironmentSpec) -> Agent:
     Raises:
       ValueError: actions are real numbers.
     """
-    if not isinstance(spec.action, specs.DiscreteArray):
-        raise ValueError(
-            f"actions of {config.environment} are {spec.action}; seeded IMPALA expects discrete "
-            "ones: see --action-bins"
-        )
-    outputs = config.agent.num_outputs(spec.action.num_values)
+    actions = require_discrete(config.environment, spec.action, "seeded IMPALA")
+    outputs = config.agent.num_outputs(actions)
     network = nn.Sequential([MLPTorso(config.hidden), nn.Dense(outputs)])
     updates = config.runtime.num_updates
     return seeded_impala(config.agent, spec, network, num_updates=updates, axis_name=AXIS)

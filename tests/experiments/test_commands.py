@@ -5,12 +5,23 @@ import re
 import pytest
 import tyro
 
-from experiments import comparison, figure1, figure2, figure3, impala, lag, seed_td
+from experiments import (
+    comparison,
+    deep_sea,
+    figure1,
+    figure2,
+    figure3,
+    impala,
+    lag,
+    seed_td,
+    seeded_impala,
+)
 
-COMMANDS = {
-    module.__name__.rpartition(".")[2]: module.Config
-    for module in (comparison, figure1, figure2, figure3, impala, lag, seed_td)
-}
+MODULES = (
+    *(comparison, deep_sea, figure1, figure2, figure3),
+    *(impala, lag, seed_td, seeded_impala),
+)
+COMMANDS = {module.__name__.rpartition(".")[2]: module.Config for module in MODULES}
 
 
 def output(capsys, config, *arguments):
@@ -57,6 +68,7 @@ def test_a_misspelt_option_is_refused_with_the_nearest(name, capsys):
         ("impala", ("--policy-lag", "3"), "and deterministic with it"),
         ("impala", ("--environments-per-actor", "5"), "expected a divisor of batch_size 32"),
         ("seed_td", ("--agent.target-rate", "0"), "expected a number in (0, 1]"),
+        ("seeded_impala", ("--agent.num-members", "65"), "each of the 64 environments"),
         ("figure2", ("--algorithms",), "expected at least one"),
         ("figure2", ("--precision.at-most", "5"), "at_least 128 and at_most 5"),
     ],

@@ -15,6 +15,7 @@ pytest.importorskip("matplotlib")
 import jax
 from tensorboardX.proto.event_pb2 import Event
 
+from expedition.environments import FunctionalBatch
 from expedition.runtime import supervision
 from expedition.runtime.learner import Learner
 from expedition.runtime.unroll import packed_counts
@@ -126,6 +127,27 @@ def test_a_stop_in_a_long_compilation_ends_with_its_exit_code(tmp_path, monkeypa
     ended.set()
     summary = json.loads((tmp_path / "broken" / "summary.json").read_text())
     assert summary["exit_state"] == "stopped by SIGTERM"
+
+
+def test_a_failure_in_a_long_compilation_ends_with_its_traceback(tmp_path, monkeypatch, capsys):
+    ended = threading.Event()
+
+    def broken(self):
+        raise RuntimeError("no such reset")
+
+    def leave(code):
+        raise SystemExit(f"at once with {code}")
+
+    monkeypatch.setattr(Learner, "compile", lambda self, like: ended.wait())
+    monkeypatch.setattr(FunctionalBatch, "reset", broken)
+    monkeypatch.setattr(supervision, "GRACE_SECONDS", 1.0)
+    monkeypatch.setattr(os, "_exit", leave)
+    flags = ["--out", str(tmp_path), "--name", "broken"]
+    monkeypatch.setattr(sys, "argv", ["impala", *WHOLE, "--actors", "1", *flags])
+    with pytest.raises(SystemExit, match="at once with 1"):
+        impala.main()
+    ended.set()
+    assert "\nRuntimeError: no such reset\n" in capsys.readouterr().err
 
 
 def test_other_settings_are_shown_and_refused_unless_allowed(stopped, capsys):
