@@ -1,5 +1,6 @@
 """The notebooks run from their first cell to their last, and are kept with what they show."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -24,11 +25,14 @@ nbformat.write(notebook, sys.argv[3])
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_the_notebook_runs(path, tmp_path):
-    """In a process of its own: other tests may leave an event loop in this one."""
+    """In a process of its own: other tests leave an event loop in this one, and a matplotlib
+    backend without pictures in its environment (importing EnvPool sets MPLBACKEND)."""
     pytest.importorskip("nbclient")
     pytest.importorskip("nbformat")
     run = tmp_path / "run.ipynb"
-    subprocess.run([sys.executable, "-c", RUN, str(path), str(FOLDER), str(run)], check=True)
+    environ = {name: value for name, value in os.environ.items() if name != "MPLBACKEND"}
+    command = [sys.executable, "-c", RUN, str(path), str(FOLDER), str(run)]
+    subprocess.run(command, check=True, env=environ)
     assert '"image/png"' in run.read_text()
 
 
