@@ -67,10 +67,27 @@ def assert_same_learning(found, alone):
     np.testing.assert_allclose(found["params"], alone["params"], rtol=0, atol=1e-6)
 
 
-def test_two_processes_learn_what_one_learns_though_one_is_slow(alone, tmp_path):
-    one, other = results(tmp_path, 2, "slow")
+@pytest.fixture(scope="module")
+def together(tmp_path_factory):
+    """Two processes with two devices each, of which one is slow; and their folder."""
+    folder = tmp_path_factory.mktemp("together")
+    return results(folder, 2, "slow"), folder
+
+
+def test_two_processes_learn_what_one_learns_though_one_is_slow(alone, together):
+    (one, other), _ = together
     assert one["params"] == other["params"]
     assert len(one["curve"]) == 12
+    assert_same_learning(one, alone)
+
+
+def test_where_one_cannot_read_its_part_both_go_on_from_the_checkpoint_before(alone, together):
+    _, folder = together
+    part = folder / "checkpoints" / "12" / "run" / "1_of_2.npz"
+    part.write_bytes(part.read_bytes()[: part.stat().st_size // 2])
+    one, other = results(folder, 2, "resume")
+    assert [found["curve"][0]["updates"] for found in (one, other)] == [9, 9]
+    assert one["params"] == other["params"]
     assert_same_learning(one, alone)
 
 
