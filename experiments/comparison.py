@@ -59,7 +59,8 @@ def run(config: Config) -> None:
     ]
     name = f"comparison-{config.environment.replace(':', '-')}{'-quick' if config.quick else ''}"
     folder = config.out or Path("runs") / name
-    open_folder(folder, config, free=("methods", "seeds"))
+    presets = {method: trainings.preset(config.environment, method) for method in config.methods}
+    open_folder(folder, config, free=("methods", "seeds"), presets=presets)
     trainings.fill(folder / training_plots.COMPARISON, cells)
     training_plots.draw(folder)
     print(training_plots.summary(folder / training_plots.COMPARISON))

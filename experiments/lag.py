@@ -62,7 +62,8 @@ def run(config: Config) -> None:
         (kind, trainings.settings(kind, total_steps=config.total_steps, actors=1)) for kind in kinds
     ]
     folder = config.out or Path("runs/lag-quick" if config.quick else "runs/lag")
-    open_folder(folder, config, free=("lags", "methods", "seeds"))
+    presets = {method: trainings.preset(config.environment, method) for method in config.methods}
+    open_folder(folder, config, free=("lags", "methods", "seeds"), presets=presets)
     trainings.fill(folder / training_plots.LAG, cells)
     training_plots.draw(folder)
     print(training_plots.summary(folder / training_plots.LAG))

@@ -12,7 +12,7 @@ import math
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -138,9 +138,12 @@ class Table:
     def __init__(self, path: Path, value_name: str) -> None:
         self._path = path
         self._header = [value_name if f == "mean" else f for f in Row._fields]
-        self.done = {(row.algorithm, row.agents) for row in read(path)} if path.exists() else set()
-        if not path.exists():
+        if path.exists():
+            text = path.read_text()
+            path.write_text(text[: text.rfind("\n") + 1])  # without a row that a stop cut short
+        else:
             self._append(self._header)
+        self.done = {(row.algorithm, row.agents) for row in read(path)}
 
     def add(self, row: Row) -> None:
         """Writes a row."""
@@ -161,32 +164,51 @@ def read(path: Path) -> list[Row]:
         return [Row(a, int(k), float(m), float(e), int(n), float(s)) for a, k, m, e, n, s in lines]
 
 
-def open_folder(folder: Path, config: Any, *, free: tuple[str, ...] = ()) -> None:
+def open_folder(
+    folder: Path,
+    config: Any,
+    *,
+    free: tuple[str, ...] = (),
+    presets: Mapping[str, Any] | None = None,
+) -> None:
     """Makes the sweep's folder and writes its config and where it ran, or checks that it fits.
 
     Args:
         folder: the sweep's.
         config: a dataclass.
         free: names of settings that may change between starts, since no row depends on them.
+        presets: dataclasses by name, of settings that rows depend on besides; a later start may
+            bring others.
 
     Raises:
         SettingsError: a sweep with another config has begun in the folder.
     """
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "config.json"
-    given = json.loads(json.dumps(dataclasses.asdict(config), default=str))
-    given = {name: value for name, value in given.items() if name not in ("out", *free)}
+    given = {x: y for x, y in dataclasses.asdict(config).items() if x not in ("out", *free)}
+    for name, preset in (presets or {}).items():
+        given |= _flat(name, dataclasses.asdict(preset))
+    given = json.loads(json.dumps(given, default=str))
     begun = json.loads(path.read_text()) if path.exists() else given
     for name in given:
-        if begun.get(name) != given[name]:
+        # A name with a dot is a preset's, which may be new.
+        if begun.get(name, given[name] if "." in name else None) != given[name]:
             raise SettingsError(
                 f"{folder} holds a sweep with {name} {begun.get(name)}, {given[name]} was given; "
                 "give another --out, or remove the folder"
             )
-    write_json(path, given)
+    write_json(path, {name: x for name, x in begun.items() if "." in name} | given)
     starts = folder / "provenance.json"  # one entry a start: rows may come from several
     before = json.loads(starts.read_text()) if starts.exists() else []
     write_json(starts, [*before, provenance() | {"date": datetime.now().isoformat("T", "seconds")}])
+
+
+def _flat(name: str, content: Any) -> dict[str, Any]:
+    """Of nested dictionaries one, whose names are paths with dots."""
+    if not isinstance(content, dict):
+        return {name: content}
+    parts = [_flat(f"{name}.{key}", value) for key, value in content.items()]
+    return {path: value for part in parts for path, value in part.items()}
 
 
 class Reporter:

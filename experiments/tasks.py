@@ -57,9 +57,9 @@ class Config:
 def run(config: Config) -> None:
     """Trains what is missing, then draws."""
     plots.require()
-    cells = []
+    cells, kinds = [], settings(config.task)
     for seed in config.seeds:  # in turn, whatever else runs
-        for kind, base in settings(config.task).items():
+        for kind, base in kinds.items():
             changes = {"log_seconds": 1e-9}  # a row each update
             if config.total_steps is not None:
                 changes["total_steps"] = config.total_steps
@@ -67,7 +67,7 @@ def run(config: Config) -> None:
             training = Training(base.environment, kind, FREE, seed)
             cells.append((training, dataclasses.replace(base, seed=seed, runtime=runtime)))
     folder = config.out or Path("runs") / config.task
-    open_folder(folder, config, free=("seeds",))
+    open_folder(folder, config, free=("seeds",), presets=kinds)
     trainings.fill(folder / training_plots.TASKS, cells)
     training_plots.draw(folder)
     print(training_plots.summary(folder / training_plots.TASKS))

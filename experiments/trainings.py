@@ -53,6 +53,13 @@ class Point(NamedTuple):
     final_return: float  # of the whole training: of its greedy policy, in fresh episodes
 
 
+def preset(environment: str, method: str) -> Config:
+    """The settings of a method's command for an environment."""
+    command = seeded_impala if method == "seeded_impala" else impala
+    settings: Config = command.preset(environment)
+    return settings
+
+
 def settings(training: Training, *, total_steps: int | None, actors: int) -> Config:
     """The settings of a training: those of its method's command, but for what it compares.
 
@@ -67,8 +74,7 @@ def settings(training: Training, *, total_steps: int | None, actors: int) -> Con
       ValueError: the method is unknown, or A2C was to lag.
     """
     method, lag = training.method, training.lag
-    presets = seeded_impala.preset if method == "seeded_impala" else impala.preset
-    base: Config = presets(training.environment)
+    base = preset(training.environment, method)
     if method not in METHODS:
         raise ValueError(f"method is {method!r}; expected {' or '.join(METHODS)}")
     if method == "a2c" and lag != 0:

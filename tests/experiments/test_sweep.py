@@ -95,10 +95,26 @@ def test_a_row_survives_the_file(tmp_path):
     assert read(tmp_path / "table.csv") == [row]
 
 
+def test_a_row_that_a_stop_cut_short_is_measured_again(tmp_path):
+    path, rows = tmp_path / "table.csv", [Row("a", k, 4.125, 0.0625, 512, 3.5) for k in (1, 2)]
+    for row in rows:
+        Table(path, "mean_regret").add(row)
+    path.write_text(path.read_text()[:-3])
+    table = Table(path, "mean_regret")
+    assert table.done == {("a", 1)}
+    table.add(rows[1])
+    assert read(path) == rows
+
+
 @dataclass(frozen=True)
 class Settings:
     out: Path
     seed: int = 0
+
+
+@dataclass(frozen=True)
+class Nested:
+    inner: Settings
 
 
 def test_another_config_is_refused_and_nothing_is_lost(tmp_path):
@@ -110,6 +126,14 @@ def test_another_config_is_refused_and_nothing_is_lost(tmp_path):
         open_folder(folder, Settings(folder, seed=1))
     assert (folder / "config.json").read_text() == before
     assert "commit" in (folder / "provenance.json").read_text()
+
+
+def test_presets_that_have_changed_are_refused_and_others_may_come(tmp_path):
+    folder, config = tmp_path / "sweep", Settings(tmp_path)
+    open_folder(folder, config, presets={"a": Nested(Settings(tmp_path, 3))})
+    open_folder(folder, config, presets={"b": Nested(Settings(tmp_path, 4))})
+    with pytest.raises(ValueError, match=r"with a.inner.seed 3, 5 was given"):
+        open_folder(folder, config, presets={"a": Nested(Settings(tmp_path, 5))})
 
 
 def test_every_world_counts_once_in_the_mean(tmp_path):
