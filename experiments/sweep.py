@@ -138,10 +138,9 @@ class Table:
     def __init__(self, path: Path, value_name: str) -> None:
         self._path = path
         self._header = [value_name if f == "mean" else f for f in Row._fields]
-        if path.exists():
-            text = path.read_text()
-            path.write_text(text[: text.rfind("\n") + 1])  # without a row that a stop cut short
-        else:
+        path.touch()
+        os.truncate(path, path.read_bytes().rfind(b"\n") + 1)  # of a row that a stop cut short
+        if not path.stat().st_size:
             self._append(self._header)
         self.done = {(row.algorithm, row.agents) for row in read(path)}
 
