@@ -94,24 +94,32 @@ def learner_alone(config: Config) -> tuple[float, float]:
     return windows(steps)
 
 
-def whole_system(config: Config) -> tuple[float, float, dict[str, float]]:
-    """The real run, one row of metrics a window; also where the loops' time went."""
+def system_rows(config: Config, windows: int = WINDOWS) -> list[dict[str, float]]:
+    """The real run's rows of metrics, one before the windows and one at the end of each.
+
+    Each has `cpu_seconds` too, the time of all cores that this process has taken.
+    """
     actors = [
         make_environment(config, config.runtime.environments_per_actor, "actor", i)
         for i in range(config.runtime.actors)
     ]
-    rows: list[Any] = []
+    rows: list[dict[str, float]] = []
 
     def log(row: Any) -> None:
-        rows.append(row)
-        if len(rows) > WINDOWS:
+        rows.append(dict(row) | {"cpu_seconds": time.process_time()})
+        if len(rows) > windows:
             raise _EnoughError
 
     agent = make_agent(config, actors[0].spec)
     key = named_key(jax.random.key(config.seed), "benchmark")
     with suppress(_EnoughError):
         train(agent, actors, config.runtime, key=key, log=log)
-    kept = rows[1:]
+    return rows
+
+
+def whole_system(config: Config) -> tuple[float, float, dict[str, float]]:
+    """The real run, one row of metrics a window; also where the loops' time went."""
+    kept = system_rows(config)[1:]
     rates = [row["env_steps_per_second"] for row in kept]
     times = {
         name: statistics.mean(row[name] for row in kept)

@@ -4,14 +4,12 @@ Read from the compiled program, for 1, 2, 4 and 8 CPU devices, so no accelerator
 nothing is timed: the bytes that each sends, if it passes its part around a ring as collectives do.
 """
 
-import csv
 import math
 import re
 from pathlib import Path
 from typing import Any
 
 import jax
-import matplotlib.pyplot as plt
 import tyro
 from rich.console import Console
 from rich.table import Table
@@ -23,6 +21,7 @@ from expedition.exploration import Minibatch
 from expedition.networks import ActorCritic, MLPTorso, SkipMLP, policy_head
 from expedition.runtime import AXIS
 from expedition.runtime.unroll import abstract_trajectory
+from experiments import scaling_plots
 
 DEVICES = (1, 2, 4, 8)
 SIZES = {"pred": 1, "s8": 1, "u8": 1, "bf16": 2, "f16": 2, "s32": 4, "u32": 4, "f32": 4}
@@ -81,22 +80,6 @@ def measure() -> list[dict[str, Any]]:
     ]
 
 
-def draw(rows: list[dict[str, Any]], path: Path) -> None:
-    """Kilobytes against devices."""
-    figure, axes = plt.subplots(figsize=(6, 3.4), layout="constrained")
-    for name in dict.fromkeys(row["agent"] for row in rows):
-        own = [row for row in rows if row["agent"] == name]
-        total = [(row["all-reduce"] + row["all-gather"]) / 1e3 for row in own]
-        axes.plot(DEVICES, total, "o-", label=name, alpha=0.7)
-    axes.set(xscale="log", xticks=DEVICES, xlabel="devices", ylabel="kB sent by each, an update")
-    axes.set_xticks(DEVICES, map(str, DEVICES))
-    axes.minorticks_off()
-    axes.set_ylim(bottom=0)
-    axes.legend(frameon=False, loc="center right")
-    figure.savefig(path, dpi=80)
-    plt.close(figure)
-
-
 def main(out: Path = Path("runs/scaling")) -> None:
     """Compiles, prints, and writes a table and its picture.
 
@@ -110,13 +93,8 @@ def main(out: Path = Path("runs/scaling")) -> None:
     for row in rows:
         table.add_row(*(x if isinstance(x, str) else f"{x:,}" for x in row.values()))
     Console(width=100).print(table)
-    out.mkdir(parents=True, exist_ok=True)
-    with (out / "scaling.csv").open("w", newline="") as file:
-        writer = csv.DictWriter(file, rows[0].keys(), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-    draw(rows, out / "scaling.png")
-    print(f"written to {out}")
+    scaling_plots.write(out / scaling_plots.DEVICES, rows)
+    print("\n".join(map(str, scaling_plots.draw(out))))
 
 
 if __name__ == "__main__":

@@ -1,36 +1,39 @@
 """The tests catch every deliberate mistake in `mutants.py`."""
 
-from concurrent.futures import ThreadPoolExecutor
-
 import mutants
 import pytest
 
 
 @pytest.fixture(scope="module")
-def outcomes():
-    with ThreadPoolExecutor(mutants.PROCESSES) as pool:
-        # That all of their tests pass on the code as it is, the tests themselves show.
-        futures = {"control": pool.submit(mutants.control, mutants.MUTANTS[:5])}
-        futures |= {mutant.name: pool.submit(mutants.kill, mutant) for mutant in mutants.MUTANTS}
-        yield futures
-        pool.shutdown(cancel_futures=True)
+def pool():
+    with mutants.pool() as pool:
+        yield pool
+
+
+@pytest.fixture(scope="module")
+def outcomes(pool):
+    # That all of their tests pass on the code as it is, the tests themselves show.
+    waited_for = {"control": pool.apply_async(mutants.control, [mutants.MUTANTS[:5]])}
+    for mutant in mutants.MUTANTS:
+        waited_for[mutant.name] = pool.apply_async(mutants.kill, [mutant])
+    return waited_for
 
 
 def test_control_passes(outcomes):
-    assert outcomes["control"].result() == mutants.SURVIVED
+    assert outcomes["control"].get() == mutants.SURVIVED
 
 
 @pytest.mark.parametrize("name", [mutant.name for mutant in mutants.MUTANTS])
 def test_mutant_is_killed(outcomes, name):
-    assert outcomes[name].result() == mutants.KILLED
+    assert outcomes[name].get() == mutants.KILLED
 
 
-def test_mutant_that_raises_is_not_counted_as_killed():
+def test_mutant_that_raises_is_not_counted_as_killed(pool):
     mutant = mutants.MUTANTS[0]._replace(new="undefined_name,")
-    assert mutants.kill(mutant).startswith(mutants.BROKEN)
+    assert pool.apply(mutants.kill, [mutant]).startswith(mutants.BROKEN)
 
 
-def test_text_that_does_not_occur_once_is_refused():
+def test_text_that_does_not_occur_once_is_refused(pool):
     mutant = mutants.MUTANTS[0]._replace(old="log_prob_tm1")
     with pytest.raises(ValueError, match=r"occurs \d+ times"):
-        mutants.kill(mutant)
+        pool.apply(mutants.kill, [mutant])
