@@ -36,7 +36,7 @@ class Constants:
     """Discount gamma of the networks; the regressions have 1."""
     batch_size: int = 128
     """Data of a gradient step."""
-    learning_rate: float = 1e-3
+    learning_rate: float = 3e-3
     """Of Adam, of the networks that learn values."""
     updates: int = 5
     """How often the networks learn in an episode, before each of as many equal parts of it."""
@@ -102,19 +102,20 @@ def make_team(algorithm: str, size: int, agents: int, episodes: int, constants: 
 
 def _seed_lsvi(size: int, agents: int, episodes: int, constants: Constants) -> Team:
     sea = DeepSea(size, observation="cell")
-    return Team(_lsvi(size, agents, constants), sea, unroll=1, at_once=agents)
+    return Team(_lsvi(sea, agents, constants), sea, unroll=1, at_once=agents)
 
 
 def _bootstrapped_lsvi(size: int, agents: int, episodes: int, constants: Constants) -> Team:
-    agent = model_per_episode(_lsvi(size, constants.models, constants), constants.models)
-    return Team(agent, DeepSea(size, observation="cell"), unroll=1, at_once=agents)
+    sea = DeepSea(size, observation="cell")
+    agent = model_per_episode(_lsvi(sea, constants.models, constants), constants.models)
+    return Team(agent, sea, unroll=1, at_once=agents)
 
 
-def _lsvi(size: int, seeds: int, constants: Constants) -> Agent:
+def _lsvi(sea: DeepSea, seeds: int, constants: Constants) -> Agent:
     model = RegressionConfig(
         noise_variance=constants.lsvi_noise_variance, prior_variance=constants.lsvi_prior_variance
     )
-    return seed_lsvi(one_hot_regression(model, size**2 + 1, 2, seeds), horizon=size)
+    return seed_lsvi(one_hot_regression(model, sea.num_cells, 2, seeds), horizon=sea.size)
 
 
 def _seed_td(size: int, agents: int, episodes: int, constants: Constants) -> Team:
@@ -156,7 +157,7 @@ def _of_networks(
         steps=constants.steps,
         capacity=agents * episodes * size,
     )
-    network = CellMLP(size**2 + 1, 2, constants.hidden)
+    network = CellMLP(sea.num_cells, 2, constants.hidden)
     agent = (
         dqn(DqnConfig(constants.epsilon, learner), sea.spec, network)
         if is_dqn
@@ -196,7 +197,7 @@ def _seeded_impala(size: int, agents: int, episodes: int, constants: Constants) 
             global_norm_clip=1e3,  # none is
         ),
     )
-    network = CellMLP(size**2 + 1, 2, constants.hidden)
+    network = CellMLP(sea.num_cells, 2, constants.hidden)
     agent = seeded_impala(config, sea.spec, network, num_updates=episodes)
     return Team(agent, sea, unroll=size, at_once=agents)
 
