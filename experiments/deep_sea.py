@@ -86,7 +86,15 @@ def dives(team: Team, agents: int, episodes: int) -> tuple[Any, Any]:
     Returns:
         `start(keys [W]) -> running`, and `dive(running, numbers [E]) -> running, bad`: the next E
         episodes, which have these numbers from 0, and how many agents' were bad, `[E, W]`.
+
+    Raises:
+        ValueError: an episode is no whole number of the team's unrolls.
     """
+    if team.sea.size % team.unroll:
+        raise ValueError(
+            f"unrolls of {team.unroll} in a sea of {team.sea.size} rows were given; expected a "
+            "divisor: episodes are counted at the end of a turn"
+        )
     parts = simulation(
         team.agent,
         OneWorld(team.sea),
