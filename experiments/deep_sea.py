@@ -114,7 +114,8 @@ def dives(team: Team, agents: int, episodes: int) -> tuple[Any, Any]:
     def dive(running: Running, numbers: jax.Array) -> tuple[Running, jax.Array]:
         return jax.lax.scan(episode, running, numbers)
 
-    return jax.jit(parts.start), jax.jit(dive, donate_argnums=0)
+    once = {"xla_backend_optimization_level": 0}  # it runs once: compiled in a tenth of the time
+    return jax.jit(parts.start, compiler_options=once), jax.jit(dive, donate_argnums=0)
 
 
 def solved_after(bad: np.ndarray, agents: int) -> int | None:

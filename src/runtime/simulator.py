@@ -253,8 +253,8 @@ def _check(num_agents: int, horizon: float, clock: Clock, at_once: int | None, u
         )
     if clock == "synchronous" and int(horizon) % unroll:
         raise ValueError(
-            f"unroll={unroll} with horizon {horizon} was given; expected a divisor of the horizon's "
-            "whole ticks, or the last of them would not be acted in"
+            f"unroll={unroll} with horizon {horizon} was given; expected a divisor of its "
+            f"{int(horizon)} whole ticks, or in the last of them nobody would act"
         )
     if at_once is not None and (clock != "synchronous" or at_once < 1 or num_agents % at_once):
         raise ValueError(
