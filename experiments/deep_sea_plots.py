@@ -124,18 +124,6 @@ def _regret(folder: Path) -> Path:
     for i, name in enumerate(dict.fromkeys(row.algorithm for row in rows)):
         mine = sorted((row for row in rows if row.algorithm == name), key=lambda row: row.agents)
         plots.errorbars(axes, mine, plots.LABELS[name], f"C{i}")
-    first, last = min(row.agents for row in rows), max(row.agents for row in rows)
-    top = max(row.mean for row in rows)
-    axes.plot(
-        [first, last],
-        [top, top * (first / last) ** 0.5],
-        color="black",
-        linestyle="--",
-        label="1/√K",
-    )
-    axes.set_xscale("log")
-    axes.set_yscale("log")
-    plots.plain(axes.xaxis)
-    plots.plain(axes.yaxis)
+    plots.beside_root(axes, rows)
     plots.finish(axes, "agents K", "bad episodes per agent (±2 s.e.)", "deep sea")
     return plots.save(figure, folder / "regret.png")

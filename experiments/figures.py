@@ -8,7 +8,15 @@ import tyro
 if not __package__:  # run as a file, not with -m
     sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from experiments import deep_sea_plots, figure1, plots, regret_plots, swingup_plots, training_plots
+from experiments import (
+    deep_sea_plots,
+    figure1,
+    plots,
+    regret_plots,
+    scaling_plots,
+    swingup_plots,
+    training_plots,
+)
 
 
 def redraw(folders: tuple[Path, ...] = (Path("results"), Path("runs"))) -> None:
@@ -26,6 +34,8 @@ def redraw(folders: tuple[Path, ...] = (Path("results"), Path("runs"))) -> None:
             drawn.append(plots.learning_curve(folder))
         for module in (deep_sea_plots, figure1, regret_plots, swingup_plots, training_plots):
             drawn += module.draw(folder)
+    for parent in folders:
+        drawn += scaling_plots.draw(parent)
     print("\n".join(map(str, drawn)) or f"nothing to draw in {', '.join(map(str, folders))}")
 
 
