@@ -10,19 +10,22 @@ import importlib
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import flax.linen as nn
 import jax
 
 from expedition.agents import (
     Agent,
     ImpalaConfig,
+    SeededImpalaConfig,
     SeedEnsembleConfig,
     impala,
     model_per_episode,
     seed_ensemble,
+    seeded_impala,
 )
 from expedition.environments import DmEnvBatch, EnvironmentSpec
 from expedition.exploration import Minibatch
@@ -34,6 +37,8 @@ from expedition.runtime.unroll import abstract_trajectory
 from experiments.sweep import SettingsError, command
 
 UNLIMITED = 10**9  # updates: the learning rate stays as it is
+HIDDEN = (64, 64)  # widths of IMPALA's networks, seeded or not
+ADAM = ImpalaConfig(reduction="mean", max_abs_reward=None, optimizer="adam", learning_rate=3e-3)
 
 
 class Player(NamedTuple):
@@ -44,18 +49,30 @@ class Player(NamedTuple):
 
 
 def _impala(spec: EnvironmentSpec, lstm: bool) -> Player:
-    config = ImpalaConfig(
-        reduction="mean", max_abs_reward=None, optimizer="adam", learning_rate=3e-3
-    )
     core = LSTMCore(32) if lstm else None
-    network = ActorCritic(MLPTorso((64, 64)), policy_head(spec.action), core)
-    return Player(impala(config, spec, network, num_updates=UNLIMITED), unroll=32)
+    network = ActorCritic(MLPTorso(HIDDEN), policy_head(spec.action), core)
+    return Player(impala(ADAM, spec, network, num_updates=UNLIMITED), unroll=32)
+
+
+def _seeded_impala(spec: EnvironmentSpec, lstm: bool) -> Player:
+    """One agent that acts by another of its 8 members in each episode; V-trace knows by which."""
+    _refuse_memory("seeded_impala", lstm)
+    config = SeededImpalaConfig(
+        num_members=8,
+        prior_scale=1.0,
+        temperature=0.05,
+        impala=replace(ADAM, global_norm_clip=1e3),  # no gradient is clipped
+    )
+    network = nn.Sequential(
+        [MLPTorso(HIDDEN), nn.Dense(config.num_outputs(spec.action.num_values))]
+    )
+    agent = seeded_impala(config, spec, network, num_updates=UNLIMITED)
+    return Player(model_per_episode(agent, config.num_members), unroll=32)
 
 
 def _seed_td(spec: EnvironmentSpec, lstm: bool) -> Player:
     """One agent that acts by another of its 20 seeds in each episode: bootstrapped DQN."""
-    if lstm:
-        raise SettingsError("--lstm was given for seed_td; only impala has a memory")
+    _refuse_memory("seed_td", lstm)
     config = SeedEnsembleConfig(
         num_models=20, minibatch=Minibatch(128), steps=2, target_period=4, capacity=10_000
     )
@@ -63,9 +80,15 @@ def _seed_td(spec: EnvironmentSpec, lstm: bool) -> Player:
     return Player(model_per_episode(agent, config.num_models), unroll=4)
 
 
+def _refuse_memory(agent: str, lstm: bool) -> None:
+    if lstm:
+        raise SettingsError(f"--lstm was given for {agent}; only impala has a memory")
+
+
 AGENTS: dict[str, Callable[[EnvironmentSpec, bool], Player]] = {
     "impala": _impala,
     "seed_td": _seed_td,
+    "seeded_impala": _seeded_impala,
 }
 """An agent is known to the command by its line here."""
 
@@ -77,7 +100,7 @@ class Config:
     id: tuple[str, ...] = ("catch/0",)
     """bsuite's names of settings of environments."""
     agent: str = "impala"
-    """impala or seed_td."""
+    """impala, seed_td or seeded_impala."""
     lstm: bool = False
     """Whether IMPALA has a memory."""
     episodes: int | None = None

@@ -86,7 +86,15 @@ def dives(team: Team, agents: int, episodes: int) -> tuple[Any, Any]:
     Returns:
         `start(keys [W]) -> running`, and `dive(running, numbers [E]) -> running, bad`: the next E
         episodes, which have these numbers from 0, and how many agents' were bad, `[E, W]`.
+
+    Raises:
+        ValueError: an episode is no whole number of the team's unrolls.
     """
+    if team.sea.size % team.unroll:
+        raise ValueError(
+            f"unrolls of {team.unroll} in a sea of {team.sea.size} rows were given; expected a "
+            "divisor: episodes are counted at the end of a turn"
+        )
     parts = simulation(
         team.agent,
         OneWorld(team.sea),
@@ -106,7 +114,8 @@ def dives(team: Team, agents: int, episodes: int) -> tuple[Any, Any]:
     def dive(running: Running, numbers: jax.Array) -> tuple[Running, jax.Array]:
         return jax.lax.scan(episode, running, numbers)
 
-    return jax.jit(parts.start), jax.jit(dive, donate_argnums=0)
+    once = {"xla_backend_optimization_level": 0}  # it runs once: compiled in a tenth of the time
+    return jax.jit(parts.start, compiler_options=once), jax.jit(dive, donate_argnums=0)
 
 
 def solved_after(bad: np.ndarray, agents: int) -> int | None:

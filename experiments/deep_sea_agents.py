@@ -1,7 +1,7 @@
 """The algorithms that dive: how each is made for a sea, K agents, and its constants."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from expedition.agents import (
@@ -20,6 +20,7 @@ from expedition.agents import (
 from expedition.environments import DeepSea
 from expedition.exploration import Minibatch, RegressionConfig, one_hot_regression
 from expedition.networks import ActorCritic, CellMLP, MLPTorso, policy_head
+from experiments.seeded_impala import DEEP_SEA
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class Constants:
     """Discount gamma of the networks; the regressions have 1."""
     batch_size: int = 128
     """Data of a gradient step."""
-    learning_rate: float = 1e-3
+    learning_rate: float = 3e-3
     """Of Adam, of the networks that learn values."""
     updates: int = 5
     """How often the networks learn in an episode, before each of as many equal parts of it."""
@@ -44,7 +45,7 @@ class Constants:
     """Gradient steps of each network when it learns."""
     turns: int = 10
     """Parts of a team of networks that act, and are learnt from, one after the other."""
-    hidden: tuple[int, ...] = (50, 50)
+    hidden: tuple[int, ...] = DEEP_SEA.hidden
     """Widths of the networks' layers."""
     epsilon: float = 0.05
     """Of epsilon-greedy DQN."""
@@ -56,14 +57,8 @@ class Constants:
     """Of IMPALA's Adam."""
     entropy_cost: float = 0.01
     """Of IMPALA."""
-    members: int = 16
-    """Members of seeded IMPALA, at most one an agent."""
-    temperature: float = 0.01
-    """Of their policies."""
-    seeded_learning_rate: float = 1e-2
-    """Of their Adam."""
-    seeded_noise_variance: float = 0.01
-    """Variance of their seeds' noise."""
+    seeded: SeededImpalaConfig = DEEP_SEA.agent
+    """Seeded IMPALA's own, those of its command; of its members at most one an agent acts."""
 
     def __post_init__(self) -> None:
         if min(self.models, self.updates, self.steps, self.turns) < 1:
@@ -102,19 +97,20 @@ def make_team(algorithm: str, size: int, agents: int, episodes: int, constants: 
 
 def _seed_lsvi(size: int, agents: int, episodes: int, constants: Constants) -> Team:
     sea = DeepSea(size, observation="cell")
-    return Team(_lsvi(size, agents, constants), sea, unroll=1, at_once=agents)
+    return Team(_lsvi(sea, agents, constants), sea, unroll=1, at_once=agents)
 
 
 def _bootstrapped_lsvi(size: int, agents: int, episodes: int, constants: Constants) -> Team:
-    agent = model_per_episode(_lsvi(size, constants.models, constants), constants.models)
-    return Team(agent, DeepSea(size, observation="cell"), unroll=1, at_once=agents)
+    sea = DeepSea(size, observation="cell")
+    agent = model_per_episode(_lsvi(sea, constants.models, constants), constants.models)
+    return Team(agent, sea, unroll=1, at_once=agents)
 
 
-def _lsvi(size: int, seeds: int, constants: Constants) -> Agent:
+def _lsvi(sea: DeepSea, seeds: int, constants: Constants) -> Agent:
     model = RegressionConfig(
         noise_variance=constants.lsvi_noise_variance, prior_variance=constants.lsvi_prior_variance
     )
-    return seed_lsvi(one_hot_regression(model, size**2 + 1, 2, seeds), horizon=size)
+    return seed_lsvi(one_hot_regression(model, sea.num_cells, 2, seeds), horizon=sea.size)
 
 
 def _seed_td(size: int, agents: int, episodes: int, constants: Constants) -> Team:
@@ -156,7 +152,7 @@ def _of_networks(
         steps=constants.steps,
         capacity=agents * episodes * size,
     )
-    network = CellMLP(size**2 + 1, 2, constants.hidden)
+    network = CellMLP(sea.num_cells, 2, constants.hidden)
     agent = (
         dqn(DqnConfig(constants.epsilon, learner), sea.spec, network)
         if is_dqn
@@ -182,21 +178,9 @@ def _impala(size: int, agents: int, episodes: int, constants: Constants) -> Team
 
 def _seeded_impala(size: int, agents: int, episodes: int, constants: Constants) -> Team:
     sea = DeepSea(size, observation="cell")
-    config = SeededImpalaConfig(
-        num_members=min(agents, constants.members),
-        prior_scale=constants.prior_scale,
-        noise_variance=constants.seeded_noise_variance,
-        temperature=constants.temperature,
-        impala=ImpalaConfig(
-            discount=constants.discount,
-            reduction="mean",
-            max_abs_reward=None,
-            optimizer="adam",
-            learning_rate=constants.seeded_learning_rate,
-            global_norm_clip=1e3,  # none is
-        ),
-    )
-    network = CellMLP(size**2 + 1, 2, constants.hidden)
+    members = min(agents, constants.seeded.num_members)
+    config = replace(constants.seeded, num_members=members)
+    network = CellMLP(sea.num_cells, config.num_outputs(2), constants.hidden)
     agent = seeded_impala(config, sea.spec, network, num_updates=episodes)
     return Team(agent, sea, unroll=size, at_once=agents)
 

@@ -94,6 +94,7 @@ def _scaling(folder: Path) -> Path:
     names = list(dict.fromkeys(name for name, _, _ in groups))
     sizes = sorted({size for _, _, size in groups})
     highest = max(row.episodes for rows in groups.values() for row in rows)
+    highest = max(2 * highest, 2 ** (sizes[0] + 3))  # of the axis; the line is seen for K = 1 too
     figure = Figure(figsize=(4 * len(team_sizes), 4.2), layout="constrained")
     panels = figure.subplots(1, len(team_sizes), squeeze=False, sharey=True)[0]
     for axes, agents in zip(panels, team_sizes, strict=True):
@@ -107,10 +108,10 @@ def _scaling(folder: Path) -> Path:
                 for row in mine[n]:
                     marker = "o" if row.solved else "x"
                     axes.plot(n, row.episodes, marker, color=f"C{i}", markersize=4)
-        n = np.linspace(sizes[0], min(sizes[-1], np.log2(3 * highest * agents)), 50)
+        n = np.linspace(sizes[0], min(sizes[-1], np.log2(highest * agents)), 50)
         axes.plot(n, 2**n / agents, color="black", linestyle="--", label="$2^N$ / K")
         axes.set_yscale("log")
-        axes.set_ylim(1, 2 * highest)
+        axes.set_ylim(1, highest)
         plots.finish(axes, "size N", "episodes of each agent until solved", f"K = {agents}")
     return plots.save(figure, folder / "deep_sea.png")
 
@@ -124,18 +125,6 @@ def _regret(folder: Path) -> Path:
     for i, name in enumerate(dict.fromkeys(row.algorithm for row in rows)):
         mine = sorted((row for row in rows if row.algorithm == name), key=lambda row: row.agents)
         plots.errorbars(axes, mine, plots.LABELS[name], f"C{i}")
-    first, last = min(row.agents for row in rows), max(row.agents for row in rows)
-    top = max(row.mean for row in rows)
-    axes.plot(
-        [first, last],
-        [top, top * (first / last) ** 0.5],
-        color="black",
-        linestyle="--",
-        label="1/√K",
-    )
-    axes.set_xscale("log")
-    axes.set_yscale("log")
-    plots.plain(axes.xaxis)
-    plots.plain(axes.yaxis)
+    plots.beside_root(axes, rows)
     plots.finish(axes, "agents K", "bad episodes per agent (±2 s.e.)", "deep sea")
     return plots.save(figure, folder / "regret.png")

@@ -11,6 +11,7 @@ if not __package__:  # run as a file, not with -m
 from experiments import (
     deep_sea_plots,
     figure1,
+    per_agent_plots,
     plots,
     regret_plots,
     scaling_plots,
@@ -36,6 +37,8 @@ def redraw(folders: tuple[Path, ...] = (Path("results"), Path("runs"))) -> None:
             drawn.append(plots.learning_curve(folder))
         for module in DRAWERS:
             drawn += module.draw(folder)
+    for parent in folders:
+        drawn += per_agent_plots.draw(parent)
     print("\n".join(map(str, drawn)) or f"nothing to draw in {', '.join(map(str, folders))}")
 
 

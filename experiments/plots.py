@@ -78,6 +78,18 @@ def errorbars(axes: Any, rows: Sequence[Any], label: str, color: str) -> None:
     )
 
 
+def beside_root(axes: Any, rows: Sequence[Any]) -> None:
+    """Makes the axes logarithmic and adds 1/√K, from the highest mean over agents."""
+    first, last = min(row.agents for row in rows), max(row.agents for row in rows)
+    top = max(row.mean for row in rows)
+    ends = [top, top * (first / last) ** 0.5]
+    axes.plot([first, last], ends, color="black", linestyle="--", label="1/√K")
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    plain(axes.xaxis)
+    plain(axes.yaxis)
+
+
 def finish(axes: Any, x: str, y: str, title: str) -> None:
     """Names the axes, and what the lines are."""
     axes.set_xlabel(x)

@@ -95,13 +95,6 @@ def _slopes(folder: Path, names: list[str]) -> Path:
         for i, (algorithm, rows) in enumerate(groups.items()):
             x, y = [row.agents for row in rows], [row.mean for row in rows]
             axes.plot(x, y, color=f"C{i}", marker=".", label=plots.LABELS[algorithm])
-        first, last = min(x), max(x)
-        top = max(rows[0].mean for rows in groups.values())
-        ends = [top, top * (first / last) ** 0.5]
-        axes.plot([first, last], ends, color="black", linestyle="--", label="1/√K")
-        axes.set_xscale("log")
-        axes.set_yscale("log")
-        plots.plain(axes.xaxis)
-        plots.plain(axes.yaxis)
+        plots.beside_root(axes, [row for rows in groups.values() for row in rows])
         plots.finish(axes, "agents K", "mean regret per agent", PROBLEMS[name])
     return plots.save(figure, folder / "slopes.png")

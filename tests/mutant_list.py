@@ -541,6 +541,20 @@ MUTANTS = [
         (f"{DEEP_SEA}::test_currents_and_noise_are_what_they_should_be",),
     ),
     Mutant(
+        "two cells of deep sea have one number",
+        "environments/deep_sea.py",
+        "row * (row + 1) // 2 + state.column",
+        "row * row // 2 + state.column",
+        (f"{DEEP_SEA}::test_a_cell_is_where_the_grid_shows_the_diver",),
+    ),
+    Mutant(
+        "the ticks that are left after the last whole unroll are dropped",
+        "runtime/simulator.py",
+        "int(horizon) % unroll",
+        "int(horizon) % 1",
+        ("tests/runtime/test_simulator.py::test_arguments_out_of_range_are_named",),
+    ),
+    Mutant(
         "every restart is the first one again",
         "runtime/simulator.py",
         "jax.random.fold_in(world.restart_key, tick)",

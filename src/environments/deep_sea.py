@@ -37,7 +37,8 @@ class DeepSea:
     an episode pays N(0, 1) more in the first and in the last column.
 
     Observation: the grid, float32 `[size, size]`, 1 where the diver is, all 0 after the last step;
-    or as a cell the same as one int32, `row * size + column`, and `size²` after the last step.
+    or as a cell the same as one int32, `row (row + 1) / 2 + column`, and `size (size + 1) / 2`
+    after the last step: a diver can only be where column <= row, and no other cell has a number.
 
     Source: Osband et al. (2020), Behaviour Suite for Reinforcement Learning,
     https://arxiv.org/abs/1908.03568, section B.4 and its code `environments/deep_sea.py`, whose
@@ -71,6 +72,11 @@ class DeepSea:
         return drawn.binomial(1, 0.5, (self.size, self.size)).astype(np.int32)
 
     @property
+    def num_cells(self) -> int:
+        """Values of an observation as a cell: those that can be reached, and the end."""
+        return self.size * (self.size + 1) // 2 + 1
+
+    @property
     def optimal_return(self) -> float:
         """The best policy's mean return, of a stochastic sea to the order of the move cost."""
         success = (1 - 1 / self.size) ** (self.size - 1) if self.stochastic else 1.0
@@ -81,7 +87,7 @@ class DeepSea:
         """A grid or a cell's number to see; two actions."""
         seen: specs.BoundedArray | specs.DiscreteArray
         if self.observation == "cell":
-            seen = specs.DiscreteArray(self.size**2 + 1, name="cell")
+            seen = specs.DiscreteArray(self.num_cells, name="cell")
         else:
             seen = specs.BoundedArray((self.size, self.size), "float32", 0.0, 1.0, "grid")
         return EnvironmentSpec(seen, specs.DiscreteArray(2, name="action"))
@@ -113,8 +119,10 @@ class DeepSea:
         return after, transition(self._observe(after), reward, terminated=after.row >= self.size)
 
     def _observe(self, state: DeepSeaState) -> jax.Array:
-        cells = self.size**2
-        cell = jnp.where(state.row < self.size, state.row * self.size + state.column, cells)
+        row, is_over = state.row, state.row >= self.size
         if self.observation == "cell":
-            return cell.astype(jnp.int32)
+            cell = row * (row + 1) // 2 + state.column
+            return jnp.where(is_over, self.num_cells - 1, cell).astype(jnp.int32)
+        cells = self.size**2
+        cell = jnp.where(is_over, cells, row * self.size + state.column)
         return (jnp.arange(cells) == cell).astype(jnp.float32).reshape(self.size, self.size)

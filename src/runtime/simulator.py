@@ -215,7 +215,7 @@ def simulate(
             do, who know of it; a divisor of K. All by default.
         unroll: how many actions an agent of synchronous clocks takes with the parameters that it
             has when its turn comes, before the team learns from them. An episode that ends before
-            them restarts no earlier than the next turn.
+            them restarts no earlier than the next turn. A divisor of the horizon's whole ticks.
         restart: whether an agent whose episode has ended starts the next one when its clock ticks,
             and acts in it; returns and steps are then those of all its episodes.
 
@@ -250,6 +250,11 @@ def _check(num_agents: int, horizon: float, clock: Clock, at_once: int | None, u
         raise ValueError(
             f"unroll={unroll} with {clock} clocks and horizon {horizon} was given; expected 1, or "
             "with synchronous clocks at most the horizon"
+        )
+    if clock == "synchronous" and int(horizon) % unroll:
+        raise ValueError(
+            f"unroll={unroll} with horizon {horizon} was given; expected a divisor of its "
+            f"{int(horizon)} whole ticks, or in the last of them nobody would act"
         )
     if at_once is not None and (clock != "synchronous" or at_once < 1 or num_agents % at_once):
         raise ValueError(

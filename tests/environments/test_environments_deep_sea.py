@@ -185,8 +185,13 @@ def test_a_cell_is_where_the_grid_shows_the_diver():
     first, (_, of_cells) = jax.device_get(play(sea, keys, actions))
     grids = rest.observation.reshape(EPISODES, 5, 25)
     np.testing.assert_array_equal(first.observation, 0)
-    np.testing.assert_array_equal(of_cells.observation[:, :-1], grids[:, :-1].argmax(-1))
-    np.testing.assert_array_equal(of_cells.observation[:, -1], 25)
+    numbers = np.zeros((5, 5), int)
+    numbers[np.tril_indices(5)] = np.arange(15)  # row by row, those that can be reached
+    np.testing.assert_array_equal(
+        of_cells.observation[:, :-1], numbers.ravel()[grids[:, :-1].argmax(-1)]
+    )
+    np.testing.assert_array_equal(of_cells.observation[:, -1], 15)
+    assert sea.num_cells == 16
     np.testing.assert_array_equal(of_cells.reward, rest.reward)
     sea.spec.observation.validate(of_cells.observation[0, -1])
 
@@ -203,10 +208,11 @@ def test_time_steps_have_the_specified_types():
 
 def test_a_team_dives_in_one_sea():
     """Agent k's way is always right, but for its first k actions: in every episode the same."""
-    sea, agents, dives = DeepSea(4, observation="cell"), 3, 5
+    sea, agents, dives = DeepSea(4), 3, 5
 
     def act(params, actor, timestep, key):
-        row, column = timestep.observation // 4, timestep.observation % 4
+        cell = jnp.argmax(timestep.observation.reshape(-1, 16), axis=1)
+        row, column = cell // 4, cell % 4
         return jnp.asarray(sea.right)[row, column] ^ (row < actor), (), actor
 
     agent = Agent(

@@ -3,10 +3,13 @@
 import csv
 import importlib
 
+import dm_env
 import jax
+import jax.numpy as jnp
+import numpy as np
 import pytest
 
-from expedition.environments import Catch
+from expedition.environments import FIRST, MID, Catch
 from expedition.runtime.unroll import abstract_trajectory
 from experiments import bsuite as command
 from experiments.sweep import SettingsError
@@ -29,7 +32,9 @@ def test_a_run_leaves_bsuites_table(tmp_path):
     assert not finished
 
 
-@pytest.mark.parametrize(("agent", "lstm"), [("impala", True), ("seed_td", False)])
+@pytest.mark.parametrize(
+    ("agent", "lstm"), [("impala", True), ("seed_td", False), ("seeded_impala", False)]
+)
 def test_every_agent_fits_an_environment(agent, lstm):
     spec = Catch().spec
     player = command.AGENTS[agent](spec, lstm)
@@ -39,9 +44,30 @@ def test_every_agent_fits_an_environment(agent, lstm):
     assert jax.tree.structure(after) == jax.tree.structure(state)
 
 
-def test_only_impala_has_a_memory():
-    with pytest.raises(SettingsError, match="only impala"):
-        command.AGENTS["seed_td"](Catch().spec, True)
+@pytest.mark.parametrize("agent", ["seed_td", "seeded_impala"])
+def test_only_impala_has_a_memory(agent):
+    with pytest.raises(SettingsError, match=f"for {agent}; only impala"):
+        command.AGENTS[agent](Catch().spec, True)
+
+
+def test_one_agent_acts_by_all_members_one_an_episode():
+    """And its data say with which policy, so that V-trace corrects from that one."""
+    spec, key = Catch().spec, jax.random.key(3)
+    agent = command.AGENTS["seeded_impala"](spec, False).agent
+    act, params = jax.jit(agent.act), jax.jit(agent.init)(key).params
+
+    def seen(step_type):
+        observation = jnp.ones((1, *spec.observation.shape))
+        types = jnp.array([step_type], jnp.int8)
+        return dm_env.TimeStep(types, jnp.zeros(1), jnp.ones(1), observation)
+
+    actor, policies = agent.initial_actor_state(1), set()
+    for i in range(64):
+        _, behaviour, actor = act(params, actor, seen(FIRST), jax.random.fold_in(key, i))
+        _, same, actor = act(params, actor, seen(MID), key)
+        np.testing.assert_array_equal(behaviour.policy, same.policy)
+        policies.add(tuple(np.asarray(behaviour.policy[0]).tolist()))
+    assert len(policies) == 8
 
 
 def test_an_unknown_id_is_named(tmp_path):

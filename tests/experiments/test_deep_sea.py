@@ -11,6 +11,7 @@ from expedition.agents import Agent
 from expedition.environments import DeepSea
 from experiments import deep_sea, deep_sea_plots
 from experiments.deep_sea_agents import ALGORITHMS, Constants, Team, make_team
+from experiments.seeded_impala import DEEP_SEA
 from experiments.sweep import SettingsError
 
 
@@ -22,10 +23,11 @@ class Learnt(NamedTuple):
 
 def late_team(size, agents):
     """Agent 0 goes left in the first cell until the team has learnt 3 times, the others always."""
-    sea = DeepSea(size, observation="cell")
+    sea = DeepSea(size)
 
     def act(params, actor, timestep, key):
-        row, column = timestep.observation // size, timestep.observation % size
+        cell = jnp.argmax(timestep.observation.reshape(-1, size**2), axis=1)
+        row, column = cell // size, cell % size
         wrong = (row == 0) & ((actor > 0) | (params < 3))
         return jnp.asarray(sea.right)[row, column] ^ wrong, (), actor
 
@@ -108,6 +110,23 @@ def test_algorithms_are_held_against_sizes_and_teams_before_any_runs(tmp_path):
     with pytest.raises(SettingsError, match=r"seed_td, N = 10, K = 16: .*10 turns of 16 agents"):
         deep_sea.run(config)
     assert not (tmp_path / "new").exists()
+
+
+def test_seeded_impala_has_the_constants_of_its_command():
+    """And of its members no more than agents, since the others would never act."""
+    for agents, members in ((4, 4), (100, DEEP_SEA.agent.num_members)):
+        team = make_team("seeded_impala", 10, agents, 50, Constants())
+        state = jax.eval_shape(team.agent.init, jax.random.key(0))
+        (embedding,) = (x for x in jax.tree.leaves(state.params.prior) if x.shape[1:] == (56, 50))
+        assert len(embedding) == members
+    assert Constants().seeded is DEEP_SEA.agent
+    assert Constants().hidden == DEEP_SEA.hidden
+
+
+def test_unrolls_that_end_within_an_episode_are_refused():
+    team = late_team(3, 2)._replace(unroll=2)
+    with pytest.raises(ValueError, match="unrolls of 2 in a sea of 3 rows"):
+        deep_sea.dives(team, 2, 8)
 
 
 def test_parts_that_are_not_equal_are_refused():

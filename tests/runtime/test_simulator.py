@@ -338,6 +338,7 @@ def test_whose_tick_comes_next_is_anybodys_guess():
         {"unroll": 2},
         {"unroll": 0, "clock": "synchronous"},
         {"unroll": 10, "clock": "synchronous"},
+        {"unroll": 3, "clock": "synchronous", "horizon": 8.0},
     ],
     ids=str,
 )
