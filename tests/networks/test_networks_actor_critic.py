@@ -1,5 +1,6 @@
 """The actor-critic on whole unrolls: time, first policy, bounds, choice of the head."""
 
+import math
 from functools import cache
 
 import jax
@@ -17,7 +18,7 @@ from expedition.networks import (
     MLPTorso,
     policy_head,
 )
-from expedition.networks.actor_critic import LOG_STD_RANGE
+from expedition.networks.actor_critic import FIRST_LOG_STD, LOG_STD_RANGE
 
 T, B = 5, 3
 
@@ -93,13 +94,15 @@ def test_outputs_are_time_major(network):
 
 
 @EACH
-def test_the_first_policy_is_uniform_or_standard_normal(network):
+def test_the_first_policy_is_uniform_or_a_normal_around_zero(network):
     observation, reset = draw(scale=100.0)
     parameters, _, _ = jitted(network)(
         initialised(network), observation, reset, network.initial_state(B)
     )
-    for leaf in jax.tree.leaves(parameters):
-        np.testing.assert_array_equal(leaf, np.zeros(leaf.shape))
+    is_categorical = isinstance(network.head, CategoricalHead)
+    first = (0.0,) if is_categorical else (0.0, FIRST_LOG_STD)  # logits, or mean and log-std
+    for leaf, expected in zip(jax.tree.leaves(parameters), first, strict=True):
+        np.testing.assert_allclose(leaf, np.full(leaf.shape, expected), rtol=1e-6)
 
 
 def test_a_feedforward_network_has_no_state():
@@ -112,17 +115,18 @@ def test_mean_and_log_standard_deviation_are_bounded():
     params = jax.tree.map(jnp.ones_like, head.init(jax.random.key(0), features))
     parameters = head.apply(params, features)
     low, high = LOG_STD_RANGE
-    expected = [low, 0.0, high * np.tanh(2.0 / high), high]
-    np.testing.assert_allclose(parameters.log_std[:, 0], expected, rtol=1e-6)
+    odds = (FIRST_LOG_STD - low) / (high - FIRST_LOG_STD) * math.exp(2)
+    expected = [low, FIRST_LOG_STD, low + (high - low) * odds / (1 + odds), high]
+    np.testing.assert_allclose(parameters.log_std[:, 0], expected, rtol=1e-6, atol=1e-7)
     np.testing.assert_allclose(parameters.mean[:, 0], np.tanh(features[:, 0] + 1), rtol=1e-6)
 
 
 def test_a_standard_deviation_at_its_bound_can_be_moved_back():
     head = GaussianHead(1)
     params = jax.tree.map(jnp.ones_like, head.init(jax.random.key(0), np.zeros((1, 1))))
-    # Beyond the bound by its own width on either side.
-    for feature in (2 * LOG_STD_RANGE[0] - 1, 2 * LOG_STD_RANGE[1] - 1):
+    for feature, bound in zip((-6.0, 2.0), LOG_STD_RANGE, strict=True):
         features = np.full((1, 1), feature, np.float32)
+        assert abs(head.apply(params, features).log_std[0, 0] - bound) < 0.05
         gradient = jax.grad(lambda p, x=features: head.apply(p, x).log_std.sum())(params)
         assert gradient["params"]["log_std"]["bias"][0] > 0.01
 
