@@ -30,6 +30,7 @@ RUN = [
 
 
 GRACE = 20.0  # s in which a process must end after SIGTERM
+PATIENCE = 600.0  # s until a process that is to be killed in a save or in the evaluation is there
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ class Settings:
     kills: int = 30
     """How often the run is killed."""
     longest: float = 15.0
-    """Seconds that a process lives at most before it is killed."""
+    """Seconds that a process lives at most before it is killed, but for those in a save."""
     total_steps: int = 1_000_000
     """Rows to learn from."""
     seed: int = 0
@@ -72,9 +73,9 @@ def survive(settings: Settings, out: Path) -> Found:
         number = (signal.SIGKILL, signal.SIGTERM)[kill % 2]
         process, begun = start(settings, out, folder.name), time.time()
         if kill >= settings.kills:
-            when = wait(process, 600.0, "in the evaluation", partial(is_evaluating, folder, begun))
+            when = wait(process, PATIENCE, "in the evaluation", partial(is_evaluating, folder, begun))
         elif kill % 3 == 0:
-            when = wait(process, settings.longest, "in a save", partial(is_saving, folder, begun))
+            when = wait(process, PATIENCE, "in a save", partial(is_saving, folder, begun))
         else:
             when = wait(process, rng.uniform(0, settings.longest))
         process.send_signal(number)  # does nothing if it has ended
