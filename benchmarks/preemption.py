@@ -73,7 +73,8 @@ def survive(settings: Settings, out: Path) -> Found:
         number = (signal.SIGKILL, signal.SIGTERM)[kill % 2]
         process, begun = start(settings, out, folder.name), time.time()
         if kill >= settings.kills:
-            when = wait(process, PATIENCE, "in the evaluation", partial(is_evaluating, folder, begun))
+            is_there = partial(is_evaluating, folder, begun)
+            when = wait(process, PATIENCE, "in the evaluation", is_there)
         elif kill % 3 == 0:
             when = wait(process, PATIENCE, "in a save", partial(is_saving, folder, begun))
         else:
