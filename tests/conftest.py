@@ -24,6 +24,17 @@ import pytest  # noqa: E402
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
+# Files that take minutes begin first: or one of them would still run when nothing else is left.
+_LONG = {
+    *("test_checkpoint.py", "test_deterministic.py", "test_docs.py", "test_experiment_impala.py"),
+    *("test_figure3.py", "test_mutants.py", "test_notebooks.py", "test_processes.py"),
+    *("test_resume.py", "test_simulator.py"),
+}
+
+
+def pytest_collection_modifyitems(items):
+    items.sort(key=lambda item: item.path.name not in _LONG)
+
 
 @pytest.fixture(autouse=True, scope="module")
 def _drop_what_was_compiled():
