@@ -26,7 +26,7 @@ run: $(VENV)/.installed ## Train IMPALA on cart-pole swing-up (3 minutes); ARGS=
 	$(BIN)/python -m experiments.impala $(ARGS)
 
 test: $(VENV)/.installed ## Run all tests, two files at a time; ARGS="-k vtrace" adds flags
-	$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 lint: $(VENV)/.installed ## Check style, formatting, floors and types
 	$(BIN)/ruff check .

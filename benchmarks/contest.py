@@ -31,6 +31,7 @@ Task = Literal["catch", "cartpole"]
 EPISODES = 100  # of which the mean return is looked at
 WARM_UP = 0.25  # part of a run's steps that its rate leaves out: compilation
 TARGETS = {"catch": 0.95, "cartpole": 450.0}
+LONG = ("cartpole",)  # whose runs end at the target
 TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -116,8 +117,8 @@ def compete(task: Task, runs: int) -> dict[str, Any]:
         name, theirs = "Stoix", peers.stoix_on_cartpole(1_000_000)
     found: list[list[Run]] = [[], []]
     for _ in range(runs):
-        found[0].append(watch(ours, TARGETS[task], stop=False))
-        found[1].append(watch(theirs, TARGETS[task], stop=True))
+        for command, of_one in zip((ours, theirs), found, strict=True):
+            of_one.append(watch(command, TARGETS[task], stop=task in LONG))
     row: dict[str, Any] = {"task": task, "peer": name, "target": TARGETS[task]}
     for who, of_one in zip(("ours", "theirs"), found, strict=True):
         reached = [run for run in of_one if run.seconds is not None]

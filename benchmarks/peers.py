@@ -99,10 +99,10 @@ HAIKU = Peer(  # and bsuite: the example plays its catch, and its bootstrapped D
 STOIX = Peer(
     "stoix",
     (
-        *("jax==0.5.3", "numpy<2.3", "pandas<3", "setuptools<81"),
+        *("jax==0.5.3", "numpy<2.3", "pandas<3", "protobuf==3.20.3", "setuptools<81"),
         *("flax", "optax", "chex", "rlax", "distrax", "tensorflow-probability", "orbax-checkpoint"),
         *("stoa-env==0.1.2", "flashbax==0.1.3", "envpool", "gymnasium"),
-        *("hydra-core", "omegaconf", "colorama", "neptune", "tensorboard-logger", "wandb"),
+        *("hydra-core", "omegaconf", "colorama", "neptune", "tensorboard-logger", "wandb==0.19.8"),
     ),
     "https://github.com/EdanToledo/Stoix",
     "8fff19c94a478c1e1ff75fbf10396d488aa25d70",

@@ -24,6 +24,18 @@ import pytest  # noqa: E402
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
+# Files that take minutes begin first: or one of them would still run when nothing else is left.
+_LONG = {
+    *("test_a3c.py", "test_checkpoint.py", "test_deterministic.py", "test_experiment_seed_td.py"),
+    *("test_figure1.py", "test_figure2.py", "test_figure3.py", "test_learner_devices.py"),
+    *("test_mutants.py", "test_notebooks.py", "test_processes.py", "test_seed_ensemble.py"),
+    *("test_seeded_impala.py",),
+}
+
+
+def pytest_collection_modifyitems(items):
+    items.sort(key=lambda item: item.path.name not in _LONG)
+
 
 @pytest.fixture(autouse=True, scope="module")
 def _drop_what_was_compiled():
