@@ -88,7 +88,7 @@ def _lines(process: subprocess.Popen[str]) -> Iterator[tuple[Line, dict[str, Any
     start = time.perf_counter()
     assert process.stdout is not None
     for text in process.stdout:
-        if text.startswith("{"):
+        if text.startswith('{"steps"'):  # whatever else theirs print
             said = json.loads(text)
             yield Line(time.perf_counter() - start, _cpu(process.pid), said["steps"]), said
 

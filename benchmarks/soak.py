@@ -10,7 +10,14 @@ import numpy as np
 import tyro
 
 from expedition.environments import Swingup, SwingupBatch
-from expedition.runtime import AXIS, CheckpointConfig, Checkpoints, RuntimeConfig, train
+from expedition.runtime import (
+    AXIS,
+    CheckpointConfig,
+    Checkpoints,
+    RuntimeConfig,
+    give_large_arrays_back,
+    train,
+)
 from experiments.impala import make_agent, preset
 from experiments.job import make_environment
 from experiments.swingup_agents import Constants, constants_of
@@ -108,6 +115,7 @@ def run_seed_td(gauge: Gauge, checkpoints: Checkpoints) -> None:
 
 def main(settings: Settings) -> None:
     """Runs, and prints a line for each algorithm."""
+    give_large_arrays_back()  # as the commands do
     runs = {"impala": run_impala, "seed_td": run_seed_td}
     for name in settings.algorithms:
         gauge = Gauge(60 * settings.minutes)

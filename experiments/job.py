@@ -29,6 +29,7 @@ from expedition.runtime import (
     StopRequest,
     TrainResult,
     evaluate,
+    give_large_arrays_back,
     named_key,
     saved_updates,
     select_devices,
@@ -118,6 +119,7 @@ class Experiment(Generic[C]):
 
         Without arguments it is that of the process, and ends it.
         """
+        give_large_arrays_back()
         before = set(threading.enumerate())
         with stop_on_signals() as request, ExitStack() as stack:
             try:

@@ -5,6 +5,7 @@ from expedition.runtime.checkpoint import CheckpointConfig, Checkpoints, saved_u
 from expedition.runtime.config import RuntimeConfig, select_devices
 from expedition.runtime.evaluation import Evaluation, evaluate
 from expedition.runtime.keys import named_key
+from expedition.runtime.memory import give_large_arrays_back
 from expedition.runtime.prefetch import AXIS
 from expedition.runtime.run import NonFiniteError
 from expedition.runtime.simulator import Outcome, Problem, Running, Simulation, simulate, simulation
@@ -27,6 +28,7 @@ __all__ = [
     "StopRequest",
     "TrainResult",
     "evaluate",
+    "give_large_arrays_back",
     "named_key",
     "saved_updates",
     "select_devices",
