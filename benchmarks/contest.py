@@ -69,15 +69,18 @@ def watch(command: peers.Command, target: float, stop: bool) -> Run:
     errors = peers.FOLDER / "errors.txt"
     errors.parent.mkdir(parents=True, exist_ok=True)
     with errors.open("w") as file, command.start(stderr=file) as process:
-        for line, said in _lines(process):
-            lines.append(line)
-            returns.extend([said["return"]] * said["episodes"])
-            full = len(returns) == EPISODES
-            if reached is None and full and statistics.mean(returns) >= target:
-                reached = line
-                if stop:
-                    process.terminate()
-        code = process.wait()
+        try:
+            for line, said in _lines(process):
+                lines.append(line)
+                returns.extend([said["return"]] * said["episodes"])
+                full = len(returns) == EPISODES
+                if reached is None and full and statistics.mean(returns) >= target:
+                    reached = line
+                    if stop:
+                        process.terminate()
+            code = process.wait()
+        finally:
+            process.kill()  # does nothing if it has ended
     if not lines or (code and not (stop and reached)):
         raise peers.PeerError(f"{' '.join(command.words)} failed:\n{errors.read_text()[-2000:]}")
     when = (reached.seconds, reached.cpu) if reached else (None, None)

@@ -119,11 +119,14 @@ def main(
     with tempfile.TemporaryDirectory() as cache:
         jax.config.update("jax_compilation_cache_dir", cache)  # each window is a run of its own
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
-        if actor_counts:
-            scaling_plots.write(out / scaling_plots.ACTORS, actors(actor_counts, windows))
-        if agent_counts:
-            scaling_plots.write(out / scaling_plots.AGENTS, agents(agent_counts, windows))
-    write_json(out / "provenance.json", {"load": os.getloadavg(), **provenance()})
+        for name, part, counts in (
+            (scaling_plots.ACTORS, actors, actor_counts),
+            (scaling_plots.AGENTS, agents, agent_counts),
+        ):
+            if counts:
+                scaling_plots.write(out / name, part(counts, windows))
+                where = (out / name).with_suffix(".json")
+                write_json(where, {"load": os.getloadavg(), **provenance()})
     print("\n".join(map(str, scaling_plots.draw(out))))
 
 

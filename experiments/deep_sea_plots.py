@@ -26,9 +26,9 @@ class Rows:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._done = {row[:4] for row in read(path)} if path.exists() else set()
-        if not path.exists():
+        if sweep.is_new(path):
             self._append(list(Row._fields))
+        self._done = {row[:4] for row in read(path)}
 
     def has(self, *cell: str | int) -> bool:
         """Whether the instance (algorithm, size, agents, instance) was run."""

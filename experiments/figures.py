@@ -38,7 +38,9 @@ def redraw(folders: tuple[Path, ...] = (Path("results"), Path("runs"))) -> None:
         for module in DRAWERS:
             drawn += module.draw(folder)
     for parent in folders:
-        drawn += per_agent_plots.draw(parent)
+        if pictures := per_agent_plots.draw(parent):
+            drawn += pictures
+            print(per_agent_plots.summary(parent))
     print("\n".join(map(str, drawn)) or f"nothing to draw in {', '.join(map(str, folders))}")
 
 

@@ -138,9 +138,7 @@ class Table:
     def __init__(self, path: Path, value_name: str) -> None:
         self._path = path
         self._header = [value_name if f == "mean" else f for f in Row._fields]
-        path.touch()
-        os.truncate(path, path.read_bytes().rfind(b"\n") + 1)  # of a row that a stop cut short
-        if not path.stat().st_size:
+        if is_new(path):
             self._append(self._header)
         self.done = {(row.algorithm, row.agents) for row in read(path)}
 
@@ -153,6 +151,13 @@ class Table:
     def _append(self, fields: list[Any]) -> None:
         with self._path.open("a", newline="") as file:
             csv.writer(file, lineterminator="\n").writerow(fields)
+
+
+def is_new(path: Path) -> bool:
+    """Makes a table's file, or takes off a row that a stop cut short; whether nothing is in it."""
+    path.touch()
+    os.truncate(path, path.read_bytes().rfind(b"\n") + 1)
+    return not path.stat().st_size
 
 
 def read(path: Path) -> list[Row]:
@@ -189,9 +194,11 @@ def open_folder(
         given |= _flat(name, dataclasses.asdict(preset))
     given = json.loads(json.dumps(given, default=str))
     begun = json.loads(path.read_text()) if path.exists() else given
+    is_older = not any("." in name for name in begun)  # than the recording of presets
     for name in given:
         # A name with a dot is a preset's, which may be new.
-        if begun.get(name, given[name] if "." in name else None) != given[name]:
+        is_new_preset = name not in begun and "." in name and not is_older
+        if not is_new_preset and begun.get(name) != given[name]:
             raise SettingsError(
                 f"{folder} holds a sweep with {name} {begun.get(name)}, {given[name]} was given; "
                 "give another --out, or remove the folder"

@@ -25,6 +25,7 @@ from mutant_list import MUTANTS, Mutant
 ROOT = Path(__file__).parent.parent
 COPY_VARIABLE = "EXPEDITION_MUTANT_COPY"
 PROCESSES = 2
+TIMEOUT_S = 280  # less than pytest's own
 # Libraries that most of the tests import; none of them starts threads of its own.
 LIBRARIES = ["chex", "dm_env", "flax.linen", "jax", "optax", "orbax.checkpoint", "pytest", "rlax"]
 
@@ -37,6 +38,14 @@ def pool() -> multiprocessing.pool.Pool:
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(LIBRARIES)
     return context.Pool(PROCESSES, maxtasksperchild=1)
+
+
+def outcome_of(waited_for: "multiprocessing.pool.AsyncResult[str]") -> str:
+    """What came of it; "broken" after a time: a process that crashes says nothing."""
+    try:
+        return waited_for.get(TIMEOUT_S)
+    except multiprocessing.TimeoutError:
+        return f"{BROKEN}: nothing was heard for {TIMEOUT_S} s"
 
 
 def kill(mutant: Mutant) -> str:
@@ -93,14 +102,15 @@ def main() -> int:
     import conftest  # noqa: F401  the environment variables of the tests, before JAX is imported
 
     with pool() as processes:
+        waited_for = [processes.apply_async(kill, [mutant]) for mutant in MUTANTS]
         control_outcome = processes.apply_async(control)
-        outcomes = processes.map(kill, MUTANTS, chunksize=1)
-        control_outcome.wait()
+        outcomes = [outcome_of(one) for one in waited_for]
+        without_mutation = outcome_of(control_outcome)
     for mutant, outcome in zip(MUTANTS, outcomes, strict=True):
         print(f"{mutant.name:54} {mutant.file:28} {outcome}")
-    print(f"{'control: no mutation':83} {control_outcome.get()}")
+    print(f"{'control: no mutation':83} {without_mutation}")
     alive = [outcome for outcome in outcomes if outcome != KILLED]
-    return int(bool(alive) or control_outcome.get() != SURVIVED)
+    return int(bool(alive) or without_mutation != SURVIVED)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """The process's memory over a long time."""
 
 import ctypes
+import sys
 
 _MMAP_THRESHOLD = -3  # glibc's M_MMAP_THRESHOLD
 LARGE = 1 << 20  # bytes
@@ -13,6 +14,6 @@ def give_large_arrays_back() -> None:
     large arrays then share the heap with small ones that stay, which break it up, and memory grows
     for hours. Does nothing where the C library is another one.
     """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     if mallopt is not None:
         mallopt(_MMAP_THRESHOLD, LARGE)

@@ -77,6 +77,8 @@ def test_a_row_that_a_stop_cut_short_is_none(tmp_path):
     with (tmp_path / "t.csv").open("a") as file:
         file.write("dqn,10,1,1,7")
     assert deep_sea_plots.read(tmp_path / "t.csv") == [row._replace(seconds=1.2)]
+    deep_sea_plots.Rows(tmp_path / "t.csv").add(row._replace(instance=1, seconds=2.0))
+    assert [row.instance for row in deep_sea_plots.read(tmp_path / "t.csv")] == [0, 1]
 
 
 @pytest.mark.parametrize("name", ALGORITHMS)

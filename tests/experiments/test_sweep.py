@@ -136,6 +136,13 @@ def test_presets_that_have_changed_are_refused_and_others_may_come(tmp_path):
         open_folder(folder, config, presets={"a": Nested(Settings(tmp_path, 5))})
 
 
+def test_nobody_knows_which_presets_the_rows_of_an_older_folder_took(tmp_path):
+    folder, config = tmp_path / "sweep", Settings(tmp_path)
+    open_folder(folder, config)  # without presets, as all did
+    with pytest.raises(ValueError, match=r"holds a sweep with a.inner"):
+        open_folder(folder, config, presets={"a": Nested(Settings(tmp_path, 5))})
+
+
 def test_every_world_counts_once_in_the_mean(tmp_path):
     def index(keys):  # the world's key, as a number that names it
         return jax.vmap(lambda key: jax.random.key_data(key)[1].astype(jnp.float32))(keys)
