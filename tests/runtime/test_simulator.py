@@ -345,7 +345,7 @@ def test_whose_tick_comes_next_is_anybodys_guess():
 def test_arguments_out_of_range_are_named(wrong):
     arguments = {"num_agents": AGENTS, "horizon": HORIZON, "clock": "poisson"} | wrong
     with pytest.raises(ValueError, match=str(next(iter(wrong.values())))):
-        simulate(gossip(), Walk(), KEYS, **arguments)
+        simulation(gossip(), Walk(), **arguments)
 
 
 class Recorder(NamedTuple):
