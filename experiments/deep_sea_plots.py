@@ -26,7 +26,7 @@ class Rows:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        if sweep.is_new(path):
+        if sweep.open_table(path):
             self._append(list(Row._fields))
         self._done = {row[:4] for row in read(path)}
 

@@ -138,7 +138,7 @@ class Table:
     def __init__(self, path: Path, value_name: str) -> None:
         self._path = path
         self._header = [value_name if f == "mean" else f for f in Row._fields]
-        if is_new(path):
+        if open_table(path):
             self._append(self._header)
         self.done = {(row.algorithm, row.agents) for row in read(path)}
 
@@ -153,7 +153,7 @@ class Table:
             csv.writer(file, lineterminator="\n").writerow(fields)
 
 
-def is_new(path: Path) -> bool:
+def open_table(path: Path) -> bool:
     """Makes a table's file, or takes off a row that a stop cut short; whether nothing is in it."""
     path.touch()
     os.truncate(path, path.read_bytes().rfind(b"\n") + 1)

@@ -555,6 +555,26 @@ MUTANTS = [
         ("tests/runtime/test_simulator.py::test_arguments_out_of_range_are_named",),
     ),
     Mutant(
+        "the first deviation of a Gaussian policy is the middle of its range",
+        "networks/actor_critic.py",
+        "nn.sigmoid(log_std + first)",
+        "nn.sigmoid(log_std)",
+        (
+            "tests/networks/test_networks_actor_critic.py"
+            "::test_mean_and_log_standard_deviation_are_bounded",
+        ),
+    ),
+    Mutant(
+        "nothing bounds a Gaussian policy's mean",
+        "networks/actor_critic.py",
+        "GaussianParameters(nn.tanh(mean), ",
+        "GaussianParameters(mean, ",
+        (
+            "tests/networks/test_networks_actor_critic.py"
+            "::test_mean_and_log_standard_deviation_are_bounded",
+        ),
+    ),
+    Mutant(
         "every restart is the first one again",
         "runtime/simulator.py",
         "jax.random.fold_in(world.restart_key, tick)",
