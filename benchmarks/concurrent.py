@@ -29,17 +29,23 @@ def measure() -> list[dict[str, Any]]:
     return [_row(algorithm) for algorithm in ALGORITHMS]
 
 
-def _row(algorithm: str) -> dict[str, Any]:
+def bipolar_run(algorithm: str, agents: int, worlds: int) -> tuple[Any, jax.Array]:
+    """`run(keys)`, the steps of the bipolar chain's agents in worlds shared among the cores, and
+    its keys: a whole number of worlds a core, at least one."""
     problem = bipolar_chain()
-    agent = make_agent(algorithm, problem, BIPOLAR, AGENTS)
+    agent = make_agent(algorithm, problem, BIPOLAR, agents)
     run = jax.pmap(
         lambda keys: (
-            simulate(agent, problem, keys, num_agents=AGENTS, horizon=BIPOLAR.horizon).steps
+            simulate(agent, problem, keys, num_agents=agents, horizon=BIPOLAR.horizon).steps
         )
     )
-    devices = jax.local_device_count()
-    worlds = WORLDS // devices * devices
-    keys = jax.random.split(jax.random.key(0), worlds).reshape(devices, -1)
+    cores = jax.local_device_count()
+    shape = cores, max(1, worlds // cores)
+    return run, jax.random.split(jax.random.key(0), shape)
+
+
+def _row(algorithm: str) -> dict[str, Any]:
+    run, keys = bipolar_run(algorithm, AGENTS, WORLDS)
     jax.block_until_ready(run(keys))
     ours, theirs = [], []
     for window in range(WINDOWS):  # in turn, so that the machine's drift hits both

@@ -18,11 +18,9 @@ import numpy as np
 import tyro
 
 from benchmarks.actor_learner import system_rows
-from expedition.environments import bipolar_chain
-from expedition.runtime import simulate
+from benchmarks.concurrent import bipolar_run
 from expedition.runtime.record import provenance, write_json
 from experiments import scaling_plots
-from experiments.figure2 import BIPOLAR, make_agent
 from experiments.impala import preset
 from experiments.sweep import use_all_cores
 
@@ -77,16 +75,7 @@ def agents(sizes: tuple[int, ...], windows: int) -> list[dict[str, Any]]:
     """The bipolar chain with K agents a world, in as many worlds as make 1024 agents."""
 
     def measure(algorithm: str, size: int) -> Callable[[], Rates]:
-        problem = bipolar_chain()
-        agent = make_agent(algorithm, problem, BIPOLAR, size)
-        run = jax.pmap(
-            lambda keys: (
-                simulate(agent, problem, keys, num_agents=size, horizon=BIPOLAR.horizon).steps
-            )
-        )
-        cores = jax.local_device_count()
-        worlds = max(1, TOGETHER // size // cores)
-        keys = jax.random.split(jax.random.key(0), cores * worlds).reshape(cores, worlds)
+        run, keys = bipolar_run(algorithm, size, TOGETHER // size)
 
         def window() -> Rates:
             start, cpu = time.perf_counter(), time.process_time()
