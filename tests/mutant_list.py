@@ -621,4 +621,13 @@ MUTANTS = [
             "tests/losses/test_boltzmann.py::test_an_action_that_the_policy_would_hardly_take_is_learnt_like_any_other",
         ),
     ),
+    Mutant(
+        "a row alone copies the ring",
+        "exploration/replay.py",
+        "if len(row) == 1:",
+        "if not len(row):",
+        (
+            "tests/exploration/test_replay.py::test_a_device_writes_into_its_ring_and_copies_nothing_of_it[1]",
+        ),
+    ),
 ]

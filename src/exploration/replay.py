@@ -71,6 +71,8 @@ def extend(replay: Replay, data: chex.ArrayTree, is_valid: ArrayLike) -> Replay:
     count = jnp.cumsum(is_valid, dtype=jnp.int32)
     # An invalid datum goes to the row after the last, and is dropped there.
     row = jnp.where(is_valid, (replay.size + count - 1) % rows, rows)
+    if len(row) == 1:  # XLA:CPU joins the writing of one row to its readers, and copies the buffer
+        row, data = jnp.append(row, rows), jax.tree.map(lambda x: jnp.repeat(x, 2, axis=0), data)
     written = jax.tree.map(lambda ring, x: ring.at[row].set(x, mode="drop"), replay.data, data)
     return Replay(written, replay.size + count[-1])
 

@@ -139,13 +139,21 @@ def test_as_many_data_as_rows_fill_the_ring_at_once():
     np.testing.assert_array_equal(replay.data["number"], [14, 15, 16, *range(3, 14)])
 
 
-def test_adding_costs_a_row_whatever_the_capacity():
-    def compiled(capacity):
-        arguments = make_replay(EXAMPLE, capacity), data([0]), np.array([True])
-        return jax.jit(extend, donate_argnums=0).lower(*arguments).compile()
+@pytest.mark.parametrize("rows", [1, 2])
+def test_a_device_writes_into_its_ring_and_copies_nothing_of_it(rows):
+    def step(replay, is_valid):
+        replay = extend(replay, data(jnp.arange(rows)), is_valid)
+        return replay, sample(replay, KEY, 0, jax.random.key(0), 2)
 
-    few, many = compiled(1000), compiled(100_000)
-    assert few.cost_analysis()["bytes accessed"] == many.cost_analysis()["bytes accessed"]
+    def memory(capacity):
+        replay = jax.tree.map(lambda x: x[None], make_replay(EXAMPLE, capacity))
+        program = jax.pmap(step, donate_argnums=0).lower(replay, np.ones((1, rows), bool))
+        ring = sum(x.nbytes for x in jax.tree.leaves(replay))
+        found = program.compile().memory_analysis()
+        assert found.alias_size_in_bytes == ring
+        return found.temp_size_in_bytes
+
+    assert memory(1000) == memory(100_000)
 
 
 def test_adding_and_sampling_in_a_scan_copies_no_ring():
