@@ -97,7 +97,7 @@ GYM = dataclasses.replace(SWINGUP, action_bins=None, action_repeat=1)
 CONTROL = dataclasses.replace(  # of real actions, whose log-probabilities change faster
     GYM,
     agent=dataclasses.replace(
-        SWINGUP.agent, learning_rate=5e-4, entropy_cost=1e-3, reward_scale=0.1
+        SWINGUP.agent, lambda_=0.9, learning_rate=5e-4, entropy_cost=1e-3, reward_scale=0.1
     ),
     # Many small updates: 3,000 of twice the size did not learn to swing up.
     runtime=dataclasses.replace(SWINGUP.runtime, total_steps=4_000_000),

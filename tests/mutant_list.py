@@ -561,18 +561,15 @@ MUTANTS = [
         "nn.sigmoid(log_std)",
         (
             "tests/networks/test_networks_actor_critic.py"
-            "::test_mean_and_log_standard_deviation_are_bounded",
+            "::test_the_log_standard_deviation_is_bounded_and_no_function_of_the_state",
         ),
     ),
     Mutant(
         "nothing bounds a Gaussian policy's mean",
         "networks/actor_critic.py",
-        "GaussianParameters(nn.tanh(mean), ",
-        "GaussianParameters(mean, ",
-        (
-            "tests/networks/test_networks_actor_critic.py"
-            "::test_mean_and_log_standard_deviation_are_bounded",
-        ),
+        "mean = nn.tanh(nn.Dense(",
+        "mean = (nn.Dense(",
+        ("tests/networks/test_networks_actor_critic.py::test_the_mean_is_bounded",),
     ),
     Mutant(
         "every restart is the first one again",

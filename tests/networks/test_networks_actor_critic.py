@@ -1,7 +1,7 @@
 """The actor-critic on whole unrolls: time, first policy, bounds, choice of the head."""
 
 import math
-from functools import cache
+from functools import cache, partial
 
 import jax
 import jax.numpy as jnp
@@ -109,26 +109,34 @@ def test_a_feedforward_network_has_no_state():
     assert NETWORKS["feedforward"].initial_state(B) == ()
 
 
-def test_mean_and_log_standard_deviation_are_bounded():
+def of_head(log_std, features):
+    """A head whose mean is the sum of the features and 1, and which has this parameter."""
     head = GaussianHead(2)
-    features = np.array([[-1e6], [-1.0], [1.0], [1e6]], np.float32)
     params = jax.tree.map(jnp.ones_like, head.init(jax.random.key(0), features))
-    parameters = head.apply(params, features)
+    params["params"]["log_std"] = jnp.full(2, log_std)
+    return head.apply(params, features)
+
+
+def test_the_mean_is_bounded():
+    features = np.array([[-1e6], [-1.0], [1.0], [1e6]], np.float32)
+    mean = of_head(0.0, features).mean
+    np.testing.assert_allclose(mean[:, 0], np.tanh(features[:, 0] + 1), rtol=1e-6)
+
+
+def test_the_log_standard_deviation_is_bounded_and_no_function_of_the_state():
     low, high = LOG_STD_RANGE
     odds = (FIRST_LOG_STD - low) / (high - FIRST_LOG_STD) * math.exp(2)
-    expected = [low, FIRST_LOG_STD, low + (high - low) * odds / (1 + odds), high]
-    np.testing.assert_allclose(parameters.log_std[:, 0], expected, rtol=1e-6, atol=1e-7)
-    np.testing.assert_allclose(parameters.mean[:, 0], np.tanh(features[:, 0] + 1), rtol=1e-6)
+    inner = low + (high - low) * odds / (1 + odds)
+    for value, expected in zip((-1e6, 0, 2, 1e6), (low, FIRST_LOG_STD, inner, high), strict=True):
+        found = of_head(float(value), np.array([[-1.0], [1.0]], np.float32)).log_std
+        np.testing.assert_allclose(found, np.full((2, 2), expected), rtol=1e-6)
 
 
 def test_a_standard_deviation_at_its_bound_can_be_moved_back():
-    head = GaussianHead(1)
-    params = jax.tree.map(jnp.ones_like, head.init(jax.random.key(0), np.zeros((1, 1))))
-    for feature, bound in zip((-6.0, 2.0), LOG_STD_RANGE, strict=True):
-        features = np.full((1, 1), feature, np.float32)
-        assert abs(head.apply(params, features).log_std[0, 0] - bound) < 0.05
-        gradient = jax.grad(lambda p, x=features: head.apply(p, x).log_std.sum())(params)
-        assert gradient["params"]["log_std"]["bias"][0] > 0.01
+    for value, bound in zip((-6.0, 3.0), LOG_STD_RANGE, strict=True):
+        log_std = partial(of_head, features=np.zeros((1, 1), np.float32))
+        assert abs(log_std(value).log_std[0, 0] - bound) < 0.05
+        assert jax.grad(lambda x, of=log_std: of(x).log_std[0, 0])(value) > 0.01
 
 
 def test_the_head_follows_from_the_action():
