@@ -1,11 +1,12 @@
 """Kills a run again and again, goes on with it each time, and compares its end with an unbroken
 run's: `python -m benchmarks.preemption --kills 30`.
 
-Half of the kills are a SIGTERM, half a SIGKILL. Every third comes while a checkpoint is written,
-the others at moments drawn from all of a process's life: import, compilation, training. Two more
-come in the evaluation.
+Half of the kills are a SIGTERM, half a SIGKILL. Two of four come while a checkpoint is written, the
+others at moments drawn from all of a process's life: import, compilation, training. Two more come
+in the evaluation.
 """
 
+import importlib
 import random
 import signal
 import statistics
@@ -17,18 +18,20 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import tyro
 
 from expedition.runtime import saved_updates
 
+Algorithm = Literal["impala", "seed_td"]
+
 RUN = [
     *("--environment", "catch", "--hidden", "8", "--deterministic", "--checkpoint-updates", "10"),
     *("--log-seconds", "0.1", "--evaluation-episodes", "4"),
 ]
-
-
+ROWS = {"impala": 640, "seed_td": 40}  # of an update
 GRACE = 20.0  # s in which a process must end after SIGTERM
 PATIENCE = 600.0  # s until a process that is to be killed in a save or in the evaluation is there
 
@@ -37,12 +40,14 @@ PATIENCE = 600.0  # s until a process that is to be killed in a save or in the e
 class Settings:
     """Settings of the test."""
 
+    algorithm: Algorithm = "impala"
+    """Whose run it is."""
     kills: int = 30
     """How often the run is killed."""
     longest: float = 15.0
     """Seconds that a process lives at most before it is killed, but for those in a save."""
-    total_steps: int = 1_000_000
-    """Rows to learn from."""
+    updates: int = 1563
+    """Of the run."""
     seed: int = 0
     """Names the moments."""
 
@@ -68,17 +73,19 @@ class Found:
 def survive(settings: Settings, out: Path) -> Found:
     """Kills a run and goes on with it until it has ended; compares it with an unbroken one."""
     rng = random.Random(settings.seed)
-    folder, updates, ends, lines = out / "broken", [], [], []
+    folder, ends, lines = out / "broken", [], []
+    updates: list[int] = []
     for kill in range(settings.kills + 2):
         number = (signal.SIGKILL, signal.SIGTERM)[kill % 2]
         process, begun = start(settings, out, folder.name), time.time()
         if kill >= settings.kills:
             is_there = partial(is_evaluating, folder, begun)
             when = wait(process, PATIENCE, "in the evaluation", is_there)
-        elif kill % 3 == 0:
+        elif kill % 4 < 2:
             when = wait(process, PATIENCE, "in a save", partial(is_saving, folder, begun))
         else:
             when = wait(process, rng.uniform(0, settings.longest))
+        is_alive = process.poll() is None
         process.send_signal(number)  # does nothing if it has ended
         sent = time.monotonic()
         process.wait(timeout=60)
@@ -91,8 +98,8 @@ def survive(settings: Settings, out: Path) -> Found:
                 return Found(False, updates, lines)
         updates.append(saved_updates(folder / "checkpoints"))
         lines.append(
-            f"kill {kill + 1}: {number.name} {when}, exit code {process.returncode}, "
-            f"saved {updates[-1]} updates"
+            f"kill {kill + 1}: {number.name} {when}{'' if is_alive else ', when it had ended'}, "
+            f"exit code {process.returncode}, saved {updates[-1]} updates"
         )
         if updates[-1] < max(updates):
             lines.append("updates were lost")
@@ -101,7 +108,7 @@ def survive(settings: Settings, out: Path) -> Found:
         if start(settings, out, name).wait() != 0:
             said = (out / f"{name}.log").read_text()
             return Found(False, updates, [*lines, f"{name} did not end well: {said}"])
-    is_equal = equal(folder, out / "whole")
+    is_equal = equal(settings.algorithm, folder, out / "whole")
     if ends:
         median, most = statistics.median(ends), max(ends)
         lines.append(f"processes end {median:.1f} s after SIGTERM (median), {most:.1f} s at most")
@@ -113,8 +120,9 @@ def start(settings: Settings, out: Path, name: str) -> subprocess.Popen[bytes]:
     """The command of the run, or that to go on with it."""
     how = ["--resume", str(out / name)]
     if not (out / name).exists():
-        how = [*RUN, "--total-steps", str(settings.total_steps), "--out", str(out), "--name", name]
-    command = [sys.executable, "-m", "experiments.impala", *how]
+        steps = settings.updates * ROWS[settings.algorithm]
+        how = [*RUN, "--total-steps", str(steps), "--out", str(out), "--name", name]
+    command = [sys.executable, "-m", f"experiments.{settings.algorithm}", *how]
     with (out / f"{name}.log").open("w") as log:
         return subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
 
@@ -152,12 +160,11 @@ def is_newer(path: Path, begun: float) -> bool:
         return False
 
 
-def equal(one: Path, other: Path) -> bool:
+def equal(algorithm: Algorithm, one: Path, other: Path) -> bool:
     """Whether two runs' final parameters are equal."""
     import jax
 
-    from experiments.impala import load
-
+    load = importlib.import_module(f"experiments.{algorithm}").load
     leaves = (jax.tree.leaves(load(folder).params) for folder in (one, other))
     return all(np.array_equal(a, b) for a, b in zip(*leaves, strict=True))
 

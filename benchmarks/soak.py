@@ -1,31 +1,30 @@
-"""Long runs whose memory, threads and queue must not grow: `python -m benchmarks.soak`."""
+"""Long runs whose memory, threads and queue must not grow: `python -m benchmarks.soak`.
 
+The commands themselves run, with all that they log and save, in processes of their own, all at the
+same time; they are looked at from outside.
+"""
+
+import csv
+import subprocess
+import sys
+import tempfile
 import time
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Literal, NamedTuple, get_args
 
-import jax
 import numpy as np
 import tyro
 
-from expedition.environments import Swingup, SwingupBatch
-from expedition.runtime import (
-    AXIS,
-    CheckpointConfig,
-    Checkpoints,
-    RuntimeConfig,
-    give_large_arrays_back,
-    train,
-)
-from experiments.impala import make_agent, preset
-from experiments.job import make_environment
-from experiments.swingup_agents import Constants, constants_of
-from experiments.swingup_agents import make_agent as make_seed_td
-
 Algorithm = Literal["impala", "seed_td"]
 WARM_UP = 0.25  # part of the time that is not looked at
-AGENTS, TURNS = 100, 2
+RUNS = {
+    "impala": ("--environment", "catch"),
+    # The buffer is full before the warm-up is over, and is copied for each checkpoint.
+    "seed_td": ("--environment", "swingup", "--agent.capacity", "20000", "--agent.steps", "2"),
+}
+SAVED_EVERY = {"impala": 500, "seed_td": 50}  # updates
 
 
 @dataclass(frozen=True)
@@ -33,100 +32,107 @@ class Settings:
     """Settings of the soak."""
 
     minutes: float = 30.0
-    """Length of each run."""
+    """Length of each run, from its first row of metrics."""
     algorithms: tuple[Algorithm, ...] = get_args(Algorithm)
-    """Which to run, one after the other."""
-    checkpoint_updates: int = 500
-    """Updates between two checkpoints: with few, what each leaves behind shows soon."""
-    folder: Path = Path("build/soak")
-    """Where checkpoints are written."""
+    """Which to run."""
+    seconds: float = 1.0
+    """Between two looks."""
 
 
-class Gauge:
-    """Notes memory, threads and queue with each row of metrics; ends the run in time.
+class Look(NamedTuple):
+    """What is seen of a process."""
+
+    hour: float
+    megabytes: float  # its own, in memory or swapped out; not what is of files
+    threads: float  # native ones too
+    updates: float
+    queue_depth: float
+    checkpoints: float  # written until now
+
+
+class Soak:
+    """A command under way.
 
     Args:
-      seconds: from the first row, which comes when all is compiled.
+      algorithm: whose.
+      out: folder for the run and for what it says.
     """
 
-    def __init__(self, seconds: float) -> None:
-        self._seconds = seconds
-        self.notes: list[tuple[float, float, int, float, int]] = []
-
-    def __call__(self, row: Any) -> None:
-        """Takes a note."""
-        now = time.monotonic()
-        threads = len(list(Path("/proc/self/task").iterdir()))  # native ones too
-        self.notes.append((now, resident(), threads, row["queue_depth"], row["updates"]))
-        if now > self.notes[0][0] + self._seconds:
-            raise _EnoughError
-
-    def report(self, name: str, bound: int, checkpoint_updates: int) -> str:
-        """What was found after the warm-up."""
-        notes = np.array(self.notes)
-        is_warm = notes[:, 0] > notes[0, 0] + WARM_UP * self._seconds
-        time_, memory, threads, waited, updates = notes[is_warm].T
-        hours = (time_ - time_[0]) / 3600
-        slope, _ = np.polyfit(hours, memory, 1)
-        return (
-            f"{name}: {hours[-1] * 60:.0f} minutes after the warm-up, "
-            f"{updates[-1] - updates[0]:.0f} updates, "
-            f"{(updates[-1] - updates[0]) / checkpoint_updates:.0f} checkpoints, "
-            f"{memory.mean():.1f} MB (from {memory[0]:.1f} to {memory[-1]:.1f}), "
-            f"slope {slope:+.1f} MB an hour; {threads.min():.0f} to {threads.max():.0f} "
-            f"threads; at most {waited.max():.0f} unrolls of {bound} waited"
+    def __init__(self, algorithm: Algorithm, out: Path) -> None:
+        self.algorithm = algorithm
+        self._folder = out / algorithm
+        self._said = (out / f"{algorithm}.log").open("w+")
+        self._looks: list[Look] = []
+        flags = (
+            *("--checkpoint-updates", str(SAVED_EVERY[algorithm])),
+            *("--total-steps", str(10**12), "--out", str(out), "--name", algorithm),
+        )
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", f"experiments.{algorithm}", *RUNS[algorithm], *flags],
+            stdout=self._said,
+            stderr=subprocess.STDOUT,
         )
 
+    def look(self) -> float:
+        """Looks at the process; seconds since its first row of metrics.
 
-class _EnoughError(Exception):
-    """The time is over."""
+        Raises:
+          RuntimeError: it has ended.
+        """
+        if self._process.poll() is not None:
+            self._said.seek(0)
+            raise RuntimeError(f"{self.algorithm} has ended: {self._said.read()}")
+        metrics = self._folder / "metrics.csv"
+        if not metrics.exists():
+            return 0.0
+        header, *_, row = [*csv.reader(metrics.read_text().splitlines())]
+        if row == header:
+            return 0.0
+        seen = dict(zip(header, row, strict=False))  # what is written of it
+        process = Path("/proc") / str(self._process.pid)
+        status = dict(line.split(":", 1) for line in (process / "status").read_text().splitlines())
+        saved = max((int(x.name) for x in self._folder.glob("checkpoints/[0-9]*")), default=0)
+        look = Look(
+            time.monotonic() / 3600,
+            sum(int(status[name].split()[0]) for name in ("RssAnon", "VmSwap")) * 1024 / 1e6,
+            int(status["Threads"]),
+            float(seen.get("updates") or 0),
+            float(seen.get("queue_depth") or 0),
+            saved / SAVED_EVERY[self.algorithm],
+        )
+        self._looks.append(look)
+        return 3600 * (look.hour - self._looks[0].hour)
 
+    def end(self) -> None:
+        """Ends it, if it has not."""
+        self._process.terminate()
+        self._process.wait()
 
-def resident() -> float:
-    """Megabytes of the process that are in memory."""
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * 4096 / 1e6
-
-
-def run_impala(gauge: Gauge, checkpoints: Checkpoints) -> None:
-    """IMPALA on catch."""
-    config = preset("catch")
-    runtime = RuntimeConfig(total_steps=10**9, log_seconds=1.0)
-    actors = [make_environment(config, 32, "actor", i) for i in range(runtime.actors)]
-    agent = make_agent(config, actors[0].spec)
-    train(agent, actors, runtime, key=jax.random.key(0), log=gauge, checkpoints=checkpoints)
-
-
-def run_seed_td(gauge: Gauge, checkpoints: Checkpoints) -> None:
-    """A team on MuJoCo's cart-pole, whose buffer is full before the warm-up is over."""
-    each = AGENTS // TURNS
-    constants = constants_of("seed_td", AGENTS, Constants(turns=TURNS, steps=2))
-    agent = make_seed_td("seed_td", AGENTS, constants, 5.0, AXIS)
-    actors = [SwingupBatch(Swingup(), each, jax.random.key(0)) for _ in range(TURNS)]
-    runtime = RuntimeConfig(
-        total_steps=10**9,
-        unroll_length=1,
-        batch_size=each,
-        actors=TURNS,
-        environments_per_actor=each,
-    )
-    train(agent, actors, runtime, key=jax.random.key(0), log=gauge, checkpoints=checkpoints)
+    def report(self) -> str:
+        """What was found after the warm-up."""
+        hour, memory, threads, updates, depth, saved = np.array(self._looks).T
+        warm = hour > hour[0] + WARM_UP * (hour[-1] - hour[0])
+        hour, memory, threads = hour[warm], memory[warm], threads[warm]
+        more, grown = (np.polyfit(hour, x, 1)[0] for x in (memory, threads))
+        return (
+            f"{self.algorithm}: {60 * (hour[-1] - hour[0]):.0f} minutes after the warm-up, "
+            f"{np.ptp(updates[warm]):.0f} updates, {np.ptp(saved[warm]):.0f} checkpoints; "
+            f"{memory.mean():.1f} MB (from {memory[0]:.1f} to {memory[-1]:.1f}), slope {more:+.1f} "
+            f"MB an hour; {threads.min():.0f} to {threads.max():.0f} threads, slope {grown:+.1f} "
+            f"an hour; at most {depth.max():.0f} unrolls waited"
+        )
 
 
 def main(settings: Settings) -> None:
     """Runs, and prints a line for each algorithm."""
-    give_large_arrays_back()  # as the commands do
-    runs = {"impala": run_impala, "seed_td": run_seed_td}
-    for name in settings.algorithms:
-        gauge = Gauge(60 * settings.minutes)
-        config = CheckpointConfig(settings.checkpoint_updates)
-        checkpoints = Checkpoints(settings.folder / f"{name}-{time.time():.0f}", config)
-        try:
-            runs[name](gauge, checkpoints)
-        except _EnoughError:
-            bound = RuntimeConfig().queue_capacity
-            print(gauge.report(name, bound, settings.checkpoint_updates), flush=True)
-        checkpoints.close()
+    with tempfile.TemporaryDirectory() as out, ExitStack() as stack:
+        soaks = [Soak(algorithm, Path(out)) for algorithm in settings.algorithms]
+        for soak in soaks:
+            stack.callback(soak.end)
+        while min([soak.look() for soak in soaks]) < 60 * settings.minutes:
+            time.sleep(settings.seconds)
+        for soak in soaks:
+            print(soak.report())
 
 
 if __name__ == "__main__":

@@ -99,7 +99,7 @@ class Experiment(Generic[C]):
             all_agree(True)  # that there is a folder
         checkpoints = Checkpoints(folder / "checkpoints", config.checkpoints)
         print(f"actors on {devices.actor}, learner on {', '.join(map(str, devices.learners))}")
-        return Job(config, actors, agent, folder, checkpoints)
+        return Job(config, actors, agent, folder, checkpoints, tuple(names))
 
     def load(self, folder: str | Path) -> "Loaded":
         """Reads a run's config and final parameters."""
@@ -158,6 +158,8 @@ class Job(NamedTuple):
     agent: Agent
     folder: Path
     checkpoints: Checkpoints
+    begun: tuple[Name, ...]
+    """Names this start's environments, other than those of the start before."""
 
 
 class Loaded(NamedTuple):
@@ -255,11 +257,15 @@ def _train_and_evaluate(job: Job, request: StopRequest) -> dict[str, Any]:
         "steps_per_second": result.steps_per_second,
     }
     if result.exit_state == "finished":
-        evaluation = None if request.reason else _evaluate(job, result.params, request)
-        if evaluation is None:
-            summary["exit_state"] = f"stopped by {request.reason} in the evaluation"
-        else:
+        evaluation = None
+        if is_main() and not request.reason:
+            evaluation = _evaluate(job, result.params, request)
+        if evaluation is not None:
             summary["evaluation"] = evaluation.summary()
+        # The others wait: all processes end alike, or a cluster would start some of them anew.
+        if not all_agree(evaluation is not None or not is_main()):
+            reason = request.reason or "another process"
+            summary["exit_state"] = f"stopped by {reason} in the evaluation"
     return summary
 
 
@@ -311,7 +317,9 @@ def _train(job: Job, request: StopRequest) -> TrainResult:
             log=log,
             request=request,
             checkpoints=job.checkpoints,
-            rebuild=lambda actor, n: make_actor_environment(config, actor, "restart", n),
+            rebuild=lambda actor, n: make_actor_environment(
+                config, actor, *job.begun, "restart", n
+            ),
             on_start=on_start,
         )
 

@@ -20,8 +20,9 @@ if [ -e "$RUN/config.json" ]; then
 else
     HOW=(--name "$NAME" --environment atari:pong --batch-size 1024 --learner-devices 0 1 2 3 4 5 6 7)
 fi
-# Processes, their numbers and the coordinator are read from SLURM.
-srun .venv/bin/python -m experiments.impala "${HOW[@]}" --processes 0 --platform gpu \
+# Processes, their numbers and the coordinator are read from SLURM. JAX would take one GPU a task.
+export JAX_LOCAL_DEVICE_IDS=0,1,2,3,4,5,6,7
+srun --cpus-per-task="$SLURM_CPUS_PER_TASK" .venv/bin/python -m experiments.impala "${HOW[@]}" --processes 0 --platform gpu \
     --exit-code-when-stopped 75 && CODE=0 || CODE=$?
 [[ "$CODE" =~ ^(75|143)$ ]] && scontrol requeue "$SLURM_JOB_ID"
 exit "$CODE"

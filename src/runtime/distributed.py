@@ -13,6 +13,8 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
+from expedition.runtime.supervision import dump_stacks
+
 Platform = Literal["cpu", "gpu", "tpu"]
 
 
@@ -72,6 +74,7 @@ def joined(config: DistributedConfig, platform: Platform | None = None) -> Itera
         if config.processes == 1 or (isinstance(error, SystemExit) and not error.code):
             raise
         if not isinstance(error, SystemExit):
+            dump_stacks()  # it may be another process that failed
             traceback.print_exc()
         sys.stdout.flush()
         sys.stderr.flush()
@@ -84,9 +87,13 @@ def require_platform(platform: Platform | None) -> None:
     Raises:
       ValueError: this machine does not have the platform.
     """
-    if platform is not None and jax.default_backend() != platform:
+    try:
+        found = jax.default_backend()
+    except RuntimeError as error:  # JAX_PLATFORMS names what this machine has not
+        raise ValueError(str(error)) from error
+    if platform not in (None, found):
         raise ValueError(
-            f"platform {platform} was given; JAX finds {jax.default_backend()} devices only: "
+            f"platform {platform} was given; JAX finds {found} devices only: "
             "install its plugin (such as jax[cuda12]), or leave --platform out"
         )
 

@@ -1,6 +1,7 @@
 """`--resume`: a run goes on, with its settings, rows and parameters."""
 
 import csv
+import itertools
 import json
 import os
 import signal
@@ -220,6 +221,27 @@ def test_a_signal_between_training_and_evaluation_is_not_forgotten(tmp_path, mon
     _, summary = run("--resume", str(tmp_path / "broken"))
     assert summary["exit_state"] == "finished"
     assert "evaluation" in summary
+
+
+def test_what_is_made_anew_after_going_on_has_a_name_of_its_own(stopped, monkeypatch):
+    make, step, calls, names = job.make_environment, FunctionalBatch.step, itertools.count(), []
+
+    def named(config, number, *given):
+        names.append(given)
+        return make(config, number, *given)
+
+    def fails_once(self, actions):
+        if next(calls) == 30:
+            raise RuntimeError("once")
+        return step(self, actions)
+
+    monkeypatch.setattr(job, "make_environment", named)
+    monkeypatch.setattr(FunctionalBatch, "step", fails_once)
+    flags = ["--max-env-restarts", "1", "--allow-changes"]
+    _, summary = run("--resume", str(stopped), *flags)
+    assert summary["exit_state"] == "finished"
+    (anew,) = [given for given in names if "restart" in given]
+    assert (anew[0], *anew[2:4]) == ("actor", "from", 7)
 
 
 def test_when_a_run_saves_may_change(stopped):
