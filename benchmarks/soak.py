@@ -17,6 +17,8 @@ from typing import Literal, NamedTuple, get_args
 import numpy as np
 import tyro
 
+from expedition.runtime import saved_updates
+
 Algorithm = Literal["impala", "seed_td"]
 WARM_UP = 0.25  # part of the time that is not looked at
 RUNS = {
@@ -91,14 +93,13 @@ class Soak:
         seen = dict(zip(header, row, strict=False))  # what is written of it
         process = Path("/proc") / str(self._process.pid)
         status = dict(line.split(":", 1) for line in (process / "status").read_text().splitlines())
-        saved = max((int(x.name) for x in self._folder.glob("checkpoints/[0-9]*")), default=0)
         look = Look(
             time.monotonic() / 3600,
             sum(int(status[name].split()[0]) for name in ("RssAnon", "VmSwap")) * 1024 / 1e6,
             int(status["Threads"]),
             float(seen.get("updates") or 0),
             float(seen.get("queue_depth") or 0),
-            saved / SAVED_EVERY[self.algorithm],
+            saved_updates(self._folder / "checkpoints") / SAVED_EVERY[self.algorithm],
         )
         self._looks.append(look)
         return 3600 * (look.hour - self._looks[0].hour)
