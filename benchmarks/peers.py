@@ -99,10 +99,12 @@ HAIKU = Peer(  # and bsuite: the example plays its catch, and its bootstrapped D
 STOIX = Peer(
     "stoix",
     (
-        *("jax==0.5.3", "numpy<2.3", "pandas<3", "protobuf==3.20.3", "setuptools<81"),
-        *("flax", "optax", "chex", "rlax", "distrax", "tensorflow-probability", "orbax-checkpoint"),
-        *("stoa-env==0.1.2", "flashbax==0.1.3", "envpool", "gymnasium"),
-        *("hydra-core", "omegaconf", "colorama", "neptune", "tensorboard-logger", "wandb==0.19.8"),
+        *("jax==0.5.3", "numpy==2.2.6", "pandas==2.3.3", "protobuf==3.20.3", "setuptools==80.10.2"),
+        *("flax==0.10.6", "optax==0.2.8", "chex==0.1.90", "rlax==0.1.7", "distrax==0.1.5"),
+        *("tensorflow-probability==0.25.0", "orbax-checkpoint==0.11.24", "stoa-env==0.1.2"),
+        *("flashbax==0.1.3", "envpool==1.2.5", "gymnasium==1.4.0", "hydra-core==1.3.8"),
+        *("omegaconf==2.3.1", "colorama==0.4.6", "neptune==1.14.0.post2"),
+        *("tensorboard-logger==0.1.0", "wandb==0.19.8"),
     ),
     "https://github.com/EdanToledo/Stoix",
     "8fff19c94a478c1e1ff75fbf10396d488aa25d70",
