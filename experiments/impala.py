@@ -100,7 +100,7 @@ CONTROL = dataclasses.replace(  # of real actions, whose log-probabilities chang
         SWINGUP.agent, lambda_=0.9, learning_rate=5e-4, entropy_cost=1e-3, reward_scale=0.1
     ),
     # Many small updates: 3,000 of twice the size did not learn to swing up.
-    runtime=dataclasses.replace(SWINGUP.runtime, total_steps=4_000_000),
+    runtime=dataclasses.replace(SWINGUP.runtime, total_steps=6_000_000),
 )
 DEEP_SEA = dataclasses.replace(  # where it finds nothing, as seeded IMPALA's command does
     CATCH,
