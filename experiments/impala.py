@@ -12,7 +12,7 @@ from typing import Literal
 
 from tyro.conf import OmitArgPrefixes
 
-from expedition.agents import Agent, ImpalaConfig, a3c, impala
+from expedition.agents import Agent, ImpalaConfig, a3c, impala, normalize_observations
 from expedition.environments import EnvironmentSpec
 from expedition.networks import (
     ActorCritic,
@@ -44,6 +44,8 @@ class Config(JobConfig):
     """Network: an MLP, or for images the paper's shallow or deep (residual) one."""
     lstm: int | None = None
     """Features of an LSTM core behind the torso; none: no recurrence."""
+    normalize_observations: bool = False
+    """Whether the network sees features in standard deviations from their means so far."""
     agent: OmitArgPrefixes[ImpalaConfig] = field(default_factory=ImpalaConfig)
 
     def __post_init__(self) -> None:
@@ -96,6 +98,7 @@ MEMORY = Config(  # with --lstm None the same network without memory
 GYM = dataclasses.replace(SWINGUP, action_bins=None, action_repeat=1)
 CONTROL = dataclasses.replace(  # of real actions, whose log-probabilities change faster
     GYM,
+    normalize_observations=True,  # which features there are, and how large, is not known
     agent=dataclasses.replace(
         SWINGUP.agent, lambda_=0.9, learning_rate=5e-4, entropy_cost=1e-3, reward_scale=0.1
     ),
@@ -138,7 +141,8 @@ def make_agent(config: Config, spec: EnvironmentSpec) -> Agent:
     """The agent and its network for an environment.
 
     Raises:
-      ValueError: a convolutional torso was asked for observations that are no images.
+      ValueError: a convolutional torso was asked for observations that are no images, or
+        normalized ones of A3C.
     """
     if config.torso != "mlp" and len(spec.observation.shape) != 3:
         raise ValueError(
@@ -153,7 +157,10 @@ def make_agent(config: Config, spec: EnvironmentSpec) -> Agent:
     core = None if config.lstm is None else LSTMCore(config.lstm)
     network = ActorCritic(torso, policy_head(spec.action), core)
     updates, algorithm = config.runtime.num_updates, ALGORITHMS[config.algorithm]
-    return algorithm(config.agent, spec, network, num_updates=updates, axis_name=AXIS)
+    agent = algorithm(config.agent, spec, network, num_updates=updates, axis_name=AXIS)
+    if config.normalize_observations:
+        agent = normalize_observations(agent, spec, axis_name=AXIS)
+    return agent
 
 
 EXPERIMENT = Experiment(

@@ -8,7 +8,7 @@ import dataclasses
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import tyro
 
@@ -29,11 +29,15 @@ def settings(task: Task) -> dict[str, Settings]:
     if task == "memory":
         recurrent = preset("memory_chain:10")
         return {"lstm": recurrent, "feedforward": dataclasses.replace(recurrent, lstm=None)}
-    environment, repeat = {
-        "swingup": ("dm_control:cartpole-swingup", 2),
-        "reacher": ("envpool:ReacherEasy-v1", 4),
+    changes: dict[str, Any] = {
+        "swingup": {
+            "environment": "dm_control:cartpole-swingup",
+            "action_repeat": 2,
+            "normalize_observations": False,  # they are of order one by themselves
+        },
+        "reacher": {"environment": "envpool:ReacherEasy-v1", "action_repeat": 4},
     }[task]
-    return {"gaussian": dataclasses.replace(CONTROL, environment=environment, action_repeat=repeat)}
+    return {"gaussian": dataclasses.replace(CONTROL, **changes)}
 
 
 @dataclass(frozen=True)

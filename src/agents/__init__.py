@@ -5,6 +5,7 @@ from expedition.agents.agent import Agent, Trajectory
 from expedition.agents.bootstrapped import model_per_episode
 from expedition.agents.dqn import DqnConfig, dqn
 from expedition.agents.impala import ImpalaConfig, ImpalaState, impala
+from expedition.agents.normalization import normalize_observations
 from expedition.agents.seed_ensemble import SeedEnsembleConfig, seed_ensemble
 from expedition.agents.seed_lsvi import seed_lsvi
 from expedition.agents.seed_td import linear_seed_td
@@ -25,6 +26,7 @@ __all__ = [
     "impala",
     "linear_seed_td",
     "model_per_episode",
+    "normalize_observations",
     "seed_ensemble",
     "seed_lsvi",
     "seeded_impala",

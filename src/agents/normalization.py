@@ -1,0 +1,133 @@
+"""Observations brought to mean 0 and variance 1, by what the actors have seen until now.
+
+Features of a hundredth and of ten on one network are learnt from at very different speeds. Source:
+Andrychowicz et al. (2021), What Matters for On-Policy Deep Actor-Critic Methods?,
+https://arxiv.org/abs/2006.05990, section 3.3.
+"""
+
+from typing import Any, NamedTuple
+
+import chex
+import dm_env
+import jax
+import jax.numpy as jnp
+
+from expedition.agents.agent import Agent, Metrics, Trajectory
+from expedition.environments.interface import EnvironmentSpec
+
+BOUND = 10.0  # standard deviations that an observation is clipped at
+
+
+class Statistics(NamedTuple):
+    """Of all observations, and of one of mean 0 and variance 1 before them."""
+
+    count: jax.Array  # []
+    mean: jax.Array  # [...]
+    squares: jax.Array  # [...] sum of squared differences from the mean
+
+    @property
+    def deviation(self) -> jax.Array:
+        """`[...]`, the standard deviation."""
+        return jnp.sqrt(self.squares / self.count)
+
+
+class NormalizedParams(NamedTuple):
+    """What actors need."""
+
+    agent: Any
+    mean: jax.Array  # [...]
+    deviation: jax.Array  # [...]
+
+    def normalized(self, observation: chex.Array) -> jax.Array:
+        """`[..., *observation]`, of a mean around 0 and a variance around 1."""
+        leading = tuple(range(observation.ndim - self.mean.ndim))
+        mean, deviation = (jnp.expand_dims(x, leading) for x in (self.mean, self.deviation))
+        return jnp.clip((observation - mean) / (deviation + 1e-6), -BOUND, BOUND)
+
+
+class NormalizedState(NamedTuple):
+    """The agent's own state, and what was seen."""
+
+    agent: Any
+    statistics: Statistics
+
+    @property
+    def params(self) -> NormalizedParams:
+        """Those of the agent, and how it sees."""
+        statistics = self.statistics
+        return NormalizedParams(self.agent.params, statistics.mean, statistics.deviation)
+
+
+def normalize_observations(
+    agent: Agent, spec: EnvironmentSpec, *, axis_name: str | None = None
+) -> Agent:
+    """The agent, which sees each feature in standard deviations from its mean.
+
+    Both are of all observations that the learner has had, each as often as it came, this batch's
+    included; actors use those that came with their parameters. So the policy that acted and the one
+    that learns see alike but for a lag, as they do by parameters.
+
+    Args:
+        agent: whose `update` takes trajectories.
+        spec: shape of one observation.
+        axis_name: the `pmap` axis over whose devices the batch is divided.
+
+    Raises:
+        ValueError: the agent's actors send something else than trajectories, as A3C's do.
+    """
+    if agent.digest is not None:
+        raise ValueError(
+            "observations of an agent whose actors send no trajectories cannot be normalized; "
+            "expected one without digest"
+        )
+    shape = spec.observation.shape
+
+    def init(key: jax.Array) -> NormalizedState:
+        nothing = Statistics(jnp.float32(1), jnp.zeros(shape), jnp.ones(shape))
+        return NormalizedState(agent.init(key), nothing)
+
+    def seen(params: NormalizedParams, timestep: dm_env.TimeStep) -> dm_env.TimeStep:
+        return timestep._replace(observation=params.normalized(timestep.observation))
+
+    def act(
+        params: NormalizedParams, actor_state: Any, timestep: dm_env.TimeStep, key: jax.Array
+    ) -> tuple[jax.Array, Any, Any]:
+        return agent.act(params.agent, actor_state, seen(params, timestep), key)
+
+    def act_greedily(
+        params: NormalizedParams, actor_state: Any, timestep: dm_env.TimeStep
+    ) -> tuple[jax.Array, Any]:
+        return agent.act_greedily(params.agent, actor_state, seen(params, timestep))
+
+    def update(state: NormalizedState, batch: Trajectory) -> tuple[NormalizedState, Metrics]:
+        observation = batch.observation.reshape(-1, *shape)
+        state = state._replace(statistics=_extended(state.statistics, observation, axis_name))
+        batch = batch._replace(observation=state.params.normalized(batch.observation))
+        inner, metrics = agent.update(state.agent, batch)
+        return state._replace(agent=inner), metrics
+
+    return agent._replace(init=init, act=act, act_greedily=act_greedily, update=update)
+
+
+def _extended(old: Statistics, x: chex.Array, axis_name: str | None) -> Statistics:
+    """With N more observations `[N, ...]` on each device.
+
+    Source: Chan, Golub & LeVeque (1983), Algorithms for Computing the Sample Variance,
+    https://doi.org/10.1080/00031305.1983.10483115.
+    """
+
+    def mean_of(x: chex.Array) -> jax.Array:
+        mean = jnp.mean(x, axis=0)
+        return mean if axis_name is None else jax.lax.pmean(mean, axis_name)
+
+    x = x.astype(jnp.float32)
+    more = jnp.float32(len(x) if axis_name is None else len(x) * jax.lax.axis_size(axis_name))
+    mean = mean_of(x)
+    count, difference = old.count + more, mean - old.mean
+    return Statistics(
+        count,
+        old.mean + difference * more / count,
+        old.squares
+        + more * mean_of(jnp.square(x - mean[None]))
+        + difference**2 * old.count * more / count,
+    )
