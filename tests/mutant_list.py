@@ -627,4 +627,20 @@ MUTANTS = [
             "tests/exploration/test_replay.py::test_a_device_writes_into_its_ring_and_copies_nothing_of_it[1]",
         ),
     ),
+    Mutant(
+        "of several devices' observations only one's are counted",
+        "agents/normalization.py",
+        "len(x) * jax.lax.axis_size(axis_name)",
+        "len(x)",
+        ("tests/agents/test_normalization.py::test_devices_count_what_all_of_them_see",),
+    ),
+    Mutant(
+        "the mean's move is left out of the variance",
+        "agents/normalization.py",
+        "(within + between) / number",
+        "within / number",
+        (
+            "tests/agents/test_normalization.py::test_the_agent_sees_deviations_from_the_mean_of_all_there_was",
+        ),
+    ),
 ]

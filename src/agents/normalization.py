@@ -21,14 +21,9 @@ BOUND = 10.0  # standard deviations that an observation is clipped at
 class Statistics(NamedTuple):
     """Of all observations, and of one of mean 0 and variance 1 before them."""
 
-    count: jax.Array  # []
+    number: jax.Array  # []
     mean: jax.Array  # [...]
-    squares: jax.Array  # [...] sum of squared differences from the mean
-
-    @property
-    def deviation(self) -> jax.Array:
-        """`[...]`, the standard deviation."""
-        return jnp.sqrt(self.squares / self.count)
+    deviation: jax.Array  # [...]
 
 
 class NormalizedParams(NamedTuple):
@@ -54,8 +49,8 @@ class NormalizedState(NamedTuple):
     @property
     def params(self) -> NormalizedParams:
         """Those of the agent, and how it sees."""
-        statistics = self.statistics
-        return NormalizedParams(self.agent.params, statistics.mean, statistics.deviation)
+        _, mean, deviation = self.statistics
+        return NormalizedParams(self.agent.params, mean, deviation)
 
 
 def normalize_observations(
@@ -123,11 +118,8 @@ def _extended(old: Statistics, x: chex.Array, axis_name: str | None) -> Statisti
     x = x.astype(jnp.float32)
     more = jnp.float32(len(x) if axis_name is None else len(x) * jax.lax.axis_size(axis_name))
     mean = mean_of(x)
-    count, difference = old.count + more, mean - old.mean
-    return Statistics(
-        count,
-        old.mean + difference * more / count,
-        old.squares
-        + more * mean_of(jnp.square(x - mean[None]))
-        + difference**2 * old.count * more / count,
-    )
+    number, difference = old.number + more, mean - old.mean
+    within = old.number * old.deviation**2 + more * mean_of(jnp.square(x - mean[None]))
+    between = difference**2 * old.number * more / number
+    deviation = jnp.sqrt((within + between) / number)
+    return Statistics(number, old.mean + difference * more / number, deviation)

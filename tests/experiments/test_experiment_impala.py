@@ -90,6 +90,14 @@ def test_the_parameters_load_and_evaluate_as_the_run_did(finished):
     assert not np.array_equal(loaded.evaluate(32, name="other").returns, evaluation.returns)
 
 
+def test_how_observations_were_normalized_is_loaded_with_the_parameters(tmp_path):
+    flags = ["--normalize-observations", "--out", str(tmp_path), "--name", "scaled"]
+    summary = job.run(EXPERIMENT.prepare(EXPERIMENT.parse([*TINY, *flags])))
+    loaded = impala.load(tmp_path / "scaled")
+    assert 0 < loaded.params.mean.mean() < 0.1  # two of 50 cells are not empty
+    assert loaded.evaluate(32).summary() == summary["evaluation"]
+
+
 def test_a3c_has_the_same_command(tmp_path):
     """Its actors send gradients, and a run goes on with the algorithm that it began with."""
     flags = [*TINY, "--out", str(tmp_path), "--algorithm", "a3c", "--deterministic"]
