@@ -45,7 +45,8 @@ class Config(JobConfig):
     lstm: int | None = None
     """Features of an LSTM core behind the torso; none: no recurrence."""
     normalize_observations: bool = False
-    """Whether the network sees features in standard deviations from their means so far."""
+    """Whether the network sees features in standard deviations from their means so far. Not for
+    images, nor for A3C."""
     agent: OmitArgPrefixes[ImpalaConfig] = field(default_factory=ImpalaConfig)
 
     def __post_init__(self) -> None:
@@ -98,7 +99,6 @@ MEMORY = Config(  # with --lstm None the same network without memory
 GYM = dataclasses.replace(SWINGUP, action_bins=None, action_repeat=1)
 CONTROL = dataclasses.replace(  # of real actions, whose log-probabilities change faster
     GYM,
-    normalize_observations=True,  # which features there are, and how large, is not known
     agent=dataclasses.replace(
         SWINGUP.agent, lambda_=0.9, learning_rate=5e-4, entropy_cost=1e-3, reward_scale=0.1
     ),

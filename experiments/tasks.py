@@ -30,12 +30,12 @@ def settings(task: Task) -> dict[str, Settings]:
         recurrent = preset("memory_chain:10")
         return {"lstm": recurrent, "feedforward": dataclasses.replace(recurrent, lstm=None)}
     changes: dict[str, Any] = {
-        "swingup": {
-            "environment": "dm_control:cartpole-swingup",
-            "action_repeat": 2,
-            "normalize_observations": False,  # they are of order one by themselves
+        "swingup": {"environment": "dm_control:cartpole-swingup", "action_repeat": 2},
+        "reacher": {  # its features are of very different sizes
+            "environment": "envpool:ReacherEasy-v1",
+            "action_repeat": 4,
+            "normalize_observations": True,
         },
-        "reacher": {"environment": "envpool:ReacherEasy-v1", "action_repeat": 4},
     }[task]
     return {"gaussian": dataclasses.replace(CONTROL, **changes)}
 

@@ -2,7 +2,7 @@
 
 Features of a hundredth and of ten on one network are learnt from at very different speeds. Source:
 Andrychowicz et al. (2021), What Matters for On-Policy Deep Actor-Critic Methods?,
-https://arxiv.org/abs/2006.05990, section 3.3.
+https://arxiv.org/abs/2006.05990.
 """
 
 from typing import Any, NamedTuple
@@ -11,6 +11,7 @@ import chex
 import dm_env
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from expedition.agents.agent import Agent, Metrics, Trajectory
 from expedition.environments.interface import EnvironmentSpec
@@ -68,12 +69,17 @@ def normalize_observations(
         axis_name: the `pmap` axis over whose devices the batch is divided.
 
     Raises:
-        ValueError: the agent's actors send something else than trajectories, as A3C's do.
+        ValueError: the agent's actors send something else than trajectories, as A3C's do, or
+            observations are integers, as images are: networks know their range.
     """
+    if not np.issubdtype(spec.observation.dtype, np.floating):
+        raise ValueError(
+            f"observations of type {spec.observation.dtype} cannot be normalized; expected floats"
+        )
     if agent.digest is not None:
         raise ValueError(
-            "observations of an agent whose actors send no trajectories cannot be normalized; "
-            "expected one without digest"
+            "an agent whose actors send no trajectories, such as A3C's, was given; expected one "
+            "that learns from trajectories, or observations as they are"
         )
     shape = spec.observation.shape
 

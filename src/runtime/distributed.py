@@ -89,8 +89,11 @@ def require_platform(platform: Platform | None) -> None:
     """
     try:
         found = jax.default_backend()
-    except RuntimeError as error:  # JAX_PLATFORMS names what this machine has not
-        raise ValueError(str(error)) from error
+    except (RuntimeError, AssertionError) as error:  # the latter where no plugin is installed
+        raise ValueError(
+            f"JAX_PLATFORMS={os.environ.get('JAX_PLATFORMS')} was given, and JAX finds no such "
+            f"device ({str(error) or 'no plugin is installed'}): install its plugin, or unset it"
+        ) from error
     if platform not in (None, found):
         raise ValueError(
             f"platform {platform} was given; JAX finds {found} devices only: "

@@ -119,3 +119,9 @@ def test_actors_that_send_gradients_are_refused():
     agent = a3c(ImpalaConfig(), SPEC, network, num_updates=1)
     with pytest.raises(ValueError, match="send no trajectories"):
         normalize_observations(agent, SPEC)
+
+
+def test_images_are_refused():
+    spec = SPEC._replace(observation=specs.Array((4, 4, 1), "uint8"))
+    with pytest.raises(ValueError, match="of type uint8"):
+        normalize_observations(echo(), spec)

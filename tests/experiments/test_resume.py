@@ -17,7 +17,7 @@ import jax
 from tensorboardX.proto.event_pb2 import Event
 
 from expedition.environments import FunctionalBatch
-from expedition.runtime import supervision
+from expedition.runtime import distributed, supervision
 from expedition.runtime.learner import Learner
 from expedition.runtime.unroll import packed_counts
 from experiments import config, impala, job
@@ -260,6 +260,18 @@ def test_an_unknown_platform_is_not_passed_over(capsys):
         impala.main([*WHOLE, "--platform", "tpu"])
     assert exit_.value.code == 2
     assert "platform tpu was given; JAX finds cpu devices only" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("error", [AssertionError(), RuntimeError("no such thing")])
+def test_a_platform_of_the_environment_that_is_not_there_is_bad_input(error, monkeypatch, capsys):
+    def default_backend():
+        raise error
+
+    monkeypatch.setattr(distributed.jax, "default_backend", default_backend)
+    with pytest.raises(SystemExit) as exit_:
+        impala.main(WHOLE)
+    assert exit_.value.code == 2
+    assert "JAX finds no such device" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

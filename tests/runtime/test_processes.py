@@ -151,6 +151,13 @@ def start_commands(out, *flags):
     ]
 
 
+def wait_for(path, started):
+    """Until the processes, which must not end before, have written it."""
+    while not path.exists():
+        assert all(process.poll() is None for process in started)
+        time.sleep(0.1)
+
+
 def test_the_command_line_runs_in_two_processes(tmp_path):
     started = start_commands(tmp_path, "--total-steps", "8000", "--evaluation-episodes", "4")
     said = [process.communicate(timeout=200)[0] for process in started]
@@ -166,9 +173,7 @@ def test_a_signal_to_one_of_two_commands_ends_both_soon(tmp_path):
     """Neither evaluates: the first to end would wait for the other."""
     flags = ["--total-steps", "100000000", "--evaluation-episodes", "20000"]
     started = start_commands(tmp_path, *flags, "--exit-code-when-stopped", "75")
-    while not (tmp_path / "two" / "metrics.csv").exists():
-        assert all(process.poll() is None for process in started)
-        time.sleep(0.1)
+    wait_for(tmp_path / "two" / "metrics.csv", started)
     started[1].send_signal(signal.SIGTERM)
     since = time.monotonic()
     said = [process.communicate(timeout=200)[0] for process in started]
@@ -183,9 +188,7 @@ def test_a_signal_in_the_evaluation_ends_both_alike(tmp_path):
     """The other has nothing to do by then; if it said that all went well, nobody would go on."""
     flags = ["--total-steps", "8000", "--evaluation-episodes", "20000"]
     started = start_commands(tmp_path, *flags, "--exit-code-when-stopped", "75")
-    while not (tmp_path / "two" / "params").exists():
-        assert all(process.poll() is None for process in started)
-        time.sleep(0.1)
+    wait_for(tmp_path / "two" / "params", started)
     started[0].send_signal(signal.SIGTERM)
     said = [process.communicate(timeout=200)[0] for process in started]
     assert [process.returncode for process in started] == [75, 75], said
