@@ -21,7 +21,7 @@ from expedition.runtime.unroll import abstract_trajectory
 from experiments.impala import Config, make_agent, preset
 from experiments.job import make_environment
 
-ENVIRONMENTS = ("catch", "dm_control:cartpole-swingup")
+ENVIRONMENTS = ("catch", "dm_control:cartpole-swingup", "atari:pong")
 WINDOWS = 7
 WINDOW_SECONDS = 1.0
 

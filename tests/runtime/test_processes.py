@@ -142,7 +142,7 @@ def start_commands(out, *flags):
         subprocess.Popen(
             [sys.executable, "-m", "experiments.impala", *flags, str(i)],
             cwd=TESTS.parents[1],
-            env={k: v for k, v in os.environ.items() if k != "XLA_FLAGS"},
+            env={**os.environ, "XLA_FLAGS": "--xla_backend_optimization_level=0"},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
