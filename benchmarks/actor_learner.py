@@ -11,6 +11,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from expedition.environments import FunctionalBatch
 from expedition.runtime import named_key, select_devices
 from expedition.runtime.actor import Actor, actor_functions
 from expedition.runtime.learner import Learner
@@ -39,8 +40,10 @@ def windows(function: Callable[[], int]) -> tuple[float, float]:
 
 
 def environment_alone(config: Config) -> tuple[float, float]:
-    """One thread steps one actor's environments with random actions drawn beforehand."""
+    """One thread steps one actor's environments with random actions."""
     environment = make_environment(config, config.runtime.environments_per_actor, "benchmark")
+    if isinstance(environment, FunctionalBatch):
+        return _played_alone(environment, config.runtime.unroll_length)
     rng = np.random.default_rng(0)
     size = (64, environment.num_environments)
     actions = rng.integers(0, environment.spec.action.num_values, size)
@@ -51,6 +54,23 @@ def environment_alone(config: Config) -> tuple[float, float]:
             timestep = environment.step(action)
         jax.block_until_ready(timestep.reward)
         return actions.size
+
+    return windows(steps)
+
+
+def _played_alone(environment: FunctionalBatch, length: int) -> tuple[float, float]:
+    """The same in pure JAX, where an unroll is one program."""
+    num, actions = environment.num_environments, environment.spec.action.num_values
+    timestep, key = environment.reset(), jax.random.key(0)
+
+    def act(params: Any, state: Any, timestep: Any, key: jax.Array, number: jax.Array) -> Any:
+        drawn = jax.random.randint(jax.random.fold_in(key, number), (num,), 0, actions)
+        return drawn, (), state
+
+    def steps() -> int:
+        played = environment.play(act, (), (), timestep, key, np.uint32(0), length)
+        jax.block_until_ready(played)
+        return num * length
 
     return windows(steps)
 

@@ -193,8 +193,8 @@ MUTANTS = [
     Mutant(
         "actor records what an action caused a step late",
         "runtime/actor.py",
-        "self._record(trajectory, t, action, extras, timestep)",
-        "self._record(trajectory, t, action, extras, self._timestep)",
+        "self._record(trajectory, t, t + 1, action, extras, timestep)",
+        "self._record(trajectory, t, t + 1, action, extras, self._timestep)",
         (f"{EXACT_ZERO}::test_the_batch_that_is_shifted_is_exact",),
     ),
     Mutant(
@@ -449,6 +449,13 @@ MUTANTS = [
         (
             f"{DETERMINISTIC}::test_two_runs_are_bit_equal_whatever_the_timing[impala-4_unrolls_a_batch]",
         ),
+    ),
+    Mutant(
+        "actions of one compiled unroll are those of the last one",
+        "runtime/actor.py",
+        "        self._steps += length\n",
+        "",
+        ("tests/runtime/test_played_unrolls.py::test_it_is_what_steps_make[recurrent]",),
     ),
     Mutant(
         "a resumed actor draws its actions anew",

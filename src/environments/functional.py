@@ -1,5 +1,6 @@
 """A functional environment for actor threads, as a stateful batch, and for the simulator."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
@@ -22,6 +23,16 @@ class _BatchState(NamedTuple):
     environment: Any  # the environments' states, leading axis B
     ended: jax.Array  # [B] whether the episode's last step has been returned
     calls: jax.Array  # [] of reset and step so far, which name the next resets' keys
+
+
+class Played(NamedTuple):
+    """What T steps by a policy came to."""
+
+    action: jax.Array  # [T, B, ...]
+    extras: Any  # [T, B, ...] what the policy said beside
+    seen: dm_env.TimeStep  # [T, B, ...] what the actions caused
+    actor_state: Any  # [B, ...] the policy's, after them
+    timestep: dm_env.TimeStep  # [B, ...] the last one
 
 
 class FunctionalBatch:
@@ -63,6 +74,38 @@ class FunctionalBatch:
         self._state, timestep = _step(self._environment, self._key, self._state, actions)
         return timestep
 
+    def play(
+        self,
+        act: Callable[..., Any],
+        params: Any,
+        actor_state: Any,
+        timestep: dm_env.TimeStep,
+        key: jax.Array,
+        first: np.uint32,
+        length: int,
+    ) -> Played:
+        """Takes T steps by a policy, in one compiled program; the batch was reset before.
+
+        Args:
+          act: `act(params, actor_state, timestep, key, n) -> (action, extras, actor_state)`, the
+            policy. Each function is compiled once.
+          params: its parameters.
+          actor_state: its state, `[B, ...]`.
+          timestep: the batch's last time step.
+          key: names its actions, with the number n of each.
+          first: that of the first.
+          length: T.
+
+        Raises:
+          ValueError: the batch was not reset.
+        """
+        if self._state is None:
+            raise ValueError("play() was called before the first reset(); expected reset() first")
+        program = _Program(self._environment, act, length)
+        given = params, key, first, self._key
+        self._state, played = _play(program, given, self._state, actor_state, timestep)
+        return played
+
     def get_state(self) -> Any:
         """The key and the environments' states, once they were reset."""
         return self._key, self._state
@@ -88,6 +131,35 @@ def _step(
     keys = jax.random.split(jax.random.fold_in(key, state.calls), len(state.ended))
     states, timestep = jax.vmap(step_or_reset)(state.environment, state.ended, actions, keys)
     return _BatchState(states, timestep.step_type == LAST, state.calls + 1), timestep
+
+
+class _Program(NamedTuple):
+    """What is compiled once."""
+
+    environment: FunctionalEnvironment
+    act: Callable[..., Any]
+    length: int
+
+
+@partial(jax.jit, static_argnums=0)
+def _play(
+    program: _Program,
+    given: tuple[Any, ...],
+    state: _BatchState,
+    actor_state: Any,
+    timestep: dm_env.TimeStep,
+) -> tuple[_BatchState, Played]:
+    params, act_key, first, key = given
+
+    def step(before: tuple[Any, ...], number: jax.Array) -> tuple[Any, Any]:
+        state, actor_state, timestep = before
+        action, extras, actor_state = program.act(params, actor_state, timestep, act_key, number)
+        state, timestep = _step(program.environment, key, state, action)
+        return (state, actor_state, timestep), (action, extras, timestep)
+
+    numbers = first + jnp.arange(program.length, dtype=jnp.uint32)
+    (state, *last), seen = jax.lax.scan(step, (state, actor_state, timestep), numbers)
+    return state, Played(*seen, *last)
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ import jax
 import numpy as np
 
 from expedition.agents.agent import Agent, Trajectory
+from expedition.environments.functional import FunctionalBatch, Played
 from expedition.environments.interface import BatchedEnvironment, Restorable
 from expedition.runtime.channel import BoundedQueue, QueueClosed
 from expedition.runtime.parameters import Versioned
@@ -125,22 +126,11 @@ class Actor:
         if not self.started.is_set():
             self._start()
         version, params = self._parameters(self._unrolls)
-        actor_state = self._actor_state
         self.time.lap("parameters")
-        trajectory = self._empty_trajectory(actor_state)
-        for t in range(len(trajectory.reward)):
-            self._check_stopped()
-            action, extras, self._actor_state = self._act(
-                params, self._actor_state, self._timestep, self._key, np.uint32(self._steps)
-            )
-            self._steps += 1
-            action = jax.block_until_ready(action)
-            self.time.lap("act")
-            timestep = self._ask(partial(self.environment.step, action))
-            self.time.lap("environment")
-            self._record(trajectory, t, action, extras, timestep)
-            self._timestep = timestep
-            self.time.lap("record")
+        if isinstance(self.environment, FunctionalBatch):
+            trajectory = self._play(self.environment, params)
+        else:
+            trajectory = self._step_by_step(params)
         self._ask(partial(require_finite, trajectory))
         self._unrolls += 1
         self.env_steps += int(np.sum(trajectory.is_transition))
@@ -189,6 +179,40 @@ class Actor:
         since = self._in_environment_since
         return 0.0 if since is None else time.monotonic() - since
 
+    def _step_by_step(self, params: Any) -> Trajectory:
+        trajectory = self._empty_trajectory()
+        for t in range(len(trajectory.reward)):
+            self._check_stopped()
+            action, extras, self._actor_state = self._act(
+                params, self._actor_state, self._timestep, self._key, np.uint32(self._steps)
+            )
+            self._steps += 1
+            action = jax.block_until_ready(action)
+            self.time.lap("act")
+            timestep = self._ask(partial(self.environment.step, action))
+            self.time.lap("environment")
+            self._record(trajectory, t, t + 1, action, extras, timestep)
+            self._timestep = timestep
+            self.time.lap("record")
+        return trajectory
+
+    def _play(self, environment: FunctionalBatch, params: Any) -> Trajectory:
+        """The same in one compiled program, whose time is the environment's."""
+        trajectory = self._empty_trajectory()
+        length = len(trajectory.reward)
+        self._check_stopped()
+        played = self._ask(lambda: self._played(environment, params, length))
+        self._steps += length
+        self._actor_state, self._timestep = played.actor_state, played.timestep
+        self.time.lap("environment")
+        self._record(trajectory, 0, length, played.action, played.extras, played.seen)
+        self.time.lap("record")
+        return trajectory
+
+    def _played(self, environment: FunctionalBatch, params: Any, length: int) -> Played:
+        given = params, self._actor_state, self._timestep, self._key, np.uint32(self._steps)
+        return jax.block_until_ready(environment.play(self._act, *given, length))
+
     def _check_stopped(self) -> None:
         if self._stopped():
             raise QueueClosed
@@ -221,8 +245,7 @@ class Actor:
         self._steps, self._unrolls, self.env_steps, self.restarts = counts.tolist()
 
     def _start(self) -> None:
-        """Resets the environments, or puts them where they were, and acts once in vain: both are
-        then compiled."""
+        """Resets the environments, or puts them where they were; everything is then compiled."""
         self._timestep = self._ask(self.environment.reset)
         if self.begins_at is not None and isinstance(self.environment, Restorable):
             was = unpack(self.begins_at, self._position())
@@ -231,19 +254,27 @@ class Actor:
             self._episodes.set_state(was.episodes)
         self.first = self._position()
         self.time.lap("environment")
-        params = self._parameters(None).params
-        jax.block_until_ready(
-            self._act(params, self._actor_state, self._timestep, self._key, np.uint32(0))
-        )
+        self._compile(self._parameters(None).params)
         self.time.lap("act")
         self.started.set()
 
-    def _empty_trajectory(self, actor_state: Any) -> Trajectory:
+    def _compile(self, params: Any) -> None:
+        """Acts once in vain, or plays an unroll."""
+        environment = self.environment
+        if isinstance(environment, FunctionalBatch):
+            before = environment.get_state()
+            self._played(environment, params, len(self._like.reward))
+            environment.set_state(before)
+        else:
+            given = self._actor_state, self._timestep, self._key, np.uint32(0)
+            jax.block_until_ready(self._act(params, *given))
+
+    def _empty_trajectory(self) -> Trajectory:
         """Buffers with row 0 filled in; fresh for each unroll, since JAX may alias its inputs."""
         trajectory = jax.tree.map(lambda x: np.empty(x.shape, x.dtype), self._like)
         trajectory.observation[0] = self._timestep.observation
         trajectory.step_type[0] = self._timestep.step_type
-        return trajectory._replace(actor_state=jax.tree.map(np.asarray, actor_state))
+        return trajectory._replace(actor_state=jax.tree.map(np.asarray, self._actor_state))
 
     @property
     def env_frames(self) -> int:
@@ -251,13 +282,17 @@ class Actor:
         return self.env_steps * self.environment.frames_per_step
 
     @staticmethod
-    def _record(trajectory: Trajectory, t: int, action: Any, extras: Any, timestep: Any) -> None:
-        trajectory.action[t] = action
+    def _record(
+        trajectory: Trajectory, start: int, stop: int, action: Any, extras: Any, seen: Any
+    ) -> None:
+        """Fills the rows from start to stop."""
+        rows, following = slice(start, stop), slice(start + 1, stop + 1)
+        trajectory.action[rows] = action
         for buffer, value in zip(
             jax.tree.leaves(trajectory.extras), jax.tree.leaves(extras), strict=True
         ):
-            buffer[t] = value
-        trajectory.reward[t] = timestep.reward
-        trajectory.discount[t] = timestep.discount
-        trajectory.observation[t + 1] = timestep.observation
-        trajectory.step_type[t + 1] = timestep.step_type
+            buffer[rows] = value
+        trajectory.reward[rows] = seen.reward
+        trajectory.discount[rows] = seen.discount
+        trajectory.observation[following] = seen.observation
+        trajectory.step_type[following] = seen.step_type

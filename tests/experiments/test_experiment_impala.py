@@ -233,9 +233,9 @@ def test_a_fault_ends_the_process_non_zero_with_its_traceback_last(tmp_path):
 import dataclasses
 from experiments import impala
 from expedition.environments import FunctionalBatch
-def broken(self, actions):
+def broken(self, *given):
     raise ArithmeticError("the environment broke")
-FunctionalBatch.step = broken
+FunctionalBatch.play = broken
 impala.main(["--environment", "catch", "--out", {str(tmp_path)!r}, "--name", "run"])
 """
     result = subprocess.run(

@@ -224,19 +224,19 @@ def test_a_signal_between_training_and_evaluation_is_not_forgotten(tmp_path, mon
 
 
 def test_what_is_made_anew_after_going_on_has_a_name_of_its_own(stopped, monkeypatch):
-    make, step, calls, names = job.make_environment, FunctionalBatch.step, itertools.count(), []
+    make, play, calls, names = job.make_environment, FunctionalBatch.play, itertools.count(), []
 
     def named(config, number, *given):
         names.append(given)
         return make(config, number, *given)
 
-    def fails_once(self, actions):
-        if next(calls) == 30:
+    def fails_once(self, *given):
+        if next(calls) == 5:
             raise RuntimeError("once")
-        return step(self, actions)
+        return play(self, *given)
 
     monkeypatch.setattr(job, "make_environment", named)
-    monkeypatch.setattr(FunctionalBatch, "step", fails_once)
+    monkeypatch.setattr(FunctionalBatch, "play", fails_once)
     flags = ["--max-env-restarts", "1", "--allow-changes"]
     _, summary = run("--resume", str(stopped), *flags)
     assert summary["exit_state"] == "finished"
