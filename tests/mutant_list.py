@@ -451,6 +451,13 @@ MUTANTS = [
         ),
     ),
     Mutant(
+        "the entropy's derivative forgets the entropy",
+        "losses/categorical.py",
+        "jnp.where(weights > 0, shifted, 0) - _mean_shifted(logits)",
+        "jnp.where(weights > 0, shifted, 0)",
+        ("tests/losses/test_policies.py",),
+    ),
+    Mutant(
         "actions of one compiled unroll are those of the last one",
         "runtime/actor.py",
         "        self._steps += length\n",

@@ -3,6 +3,9 @@
 The functions are those of `diagonal_gaussian`, with the same arguments: an agent takes the module.
 An action of logit -∞ is forbidden: it has probability 0 and adds nothing to the entropy.
 
+Derivatives are given, not derived: that of log π(a) is 1{a = b} - π(b), that of the entropy
+-π(b) (log π(b) + H). XLA would else take the exponentials once more for each of them.
+
 Example:
     >>> import jax, jax.numpy as jnp
     >>> logits = jnp.log(jnp.array([[0.5, 0.5], [0.25, 0.75]]))
@@ -12,6 +15,8 @@ Example:
     >>> mode(logits)
     Array([0, 1], dtype=int32)
 """
+
+from typing import Any, NamedTuple
 
 import chex
 import jax
@@ -52,8 +57,7 @@ def log_prob(parameters: chex.Array, action: chex.Array) -> chex.Array:
     message = f"action has shape {jnp.shape(action)}, expected {expected} of logits {logits.shape}."
     chex.assert_shape(action, expected, custom_message=message)
     chex.assert_type(action, int, custom_message="action must be an integer in [0, A).")
-    index = jnp.expand_dims(action, -1)
-    return jnp.take_along_axis(jax.nn.log_softmax(logits), index, axis=-1).squeeze(-1)
+    return _log_prob(logits, action)
 
 
 def entropy(parameters: chex.Array) -> chex.Array:
@@ -65,9 +69,7 @@ def entropy(parameters: chex.Array) -> chex.Array:
     Returns:
         [...] entropies.
     """
-    log_probs = jax.nn.log_softmax(_logits(parameters))
-    probs = jnp.exp(log_probs)
-    return -jnp.sum(probs * jnp.where(probs > 0, log_probs, 0), axis=-1)
+    return _entropy(_logits(parameters))
 
 
 def mode(parameters: chex.Array) -> chex.Array:
@@ -88,3 +90,53 @@ def _logits(parameters: chex.Array) -> chex.Array:
         raise AssertionError(f"logits have shape {shape}, expected [..., A] with A ≥ 1 actions.")
     (logits,) = at_least_float32(parameters)
     return logits
+
+
+class _Softmax(NamedTuple):
+    """Probabilities `weights / total`, whose logarithms are `shifted - log(total)`."""
+
+    shifted: chex.Array  # [..., A] logits, of which 0 is the largest
+    weights: chex.Array  # [..., A]
+    total: chex.Array  # [..., 1]
+
+
+def _softmax(logits: chex.Array) -> _Softmax:
+    shifted = logits - jax.lax.stop_gradient(jnp.max(logits, axis=-1, keepdims=True))
+    weights = jnp.exp(shifted)
+    return _Softmax(shifted, weights, jnp.sum(weights, axis=-1, keepdims=True))
+
+
+@jax.custom_jvp
+def _log_prob(logits: chex.Array, action: chex.Array) -> chex.Array:
+    shifted, _, total = _softmax(logits)
+    chosen = jnp.take_along_axis(shifted, jnp.expand_dims(action, -1), axis=-1)
+    return (chosen - jnp.log(total)).squeeze(-1)
+
+
+@_log_prob.defjvp
+def _log_prob_jvp(primals: Any, tangents: Any) -> tuple[chex.Array, chex.Array]:
+    logits, action = primals
+    _, weights, total = _softmax(logits)
+    slope = jax.nn.one_hot(action, logits.shape[-1], dtype=logits.dtype) - weights / total
+    return _log_prob(logits, action), jnp.sum(slope * tangents[0], axis=-1)
+
+
+@jax.custom_jvp
+def _entropy(logits: chex.Array) -> chex.Array:
+    return (jnp.log(_softmax(logits).total) - _mean_shifted(logits)).squeeze(-1)
+
+
+@_entropy.defjvp
+def _entropy_jvp(primals: Any, tangents: Any) -> tuple[chex.Array, chex.Array]:
+    (logits,) = primals
+    shifted, weights, total = _softmax(logits)
+    above = jnp.where(weights > 0, shifted, 0) - _mean_shifted(logits)
+    slope = -weights / total * above
+    return _entropy(logits), jnp.sum(slope * tangents[0], axis=-1)
+
+
+def _mean_shifted(logits: chex.Array) -> chex.Array:
+    """`[..., 1]`, the mean of the shifted logits under the policy; a forbidden one adds nothing."""
+    shifted, weights, total = _softmax(logits)
+    terms = weights * jnp.where(weights > 0, shifted, 0)
+    return jnp.sum(terms, axis=-1, keepdims=True) / total

@@ -125,3 +125,30 @@ class TestDiagonalGaussian:
             normal = scipy.stats.norm(parameters.mean[i], np.exp(parameters.log_std[i]))
             assert scipy.stats.kstest(draws[:, i], normal.cdf).pvalue > 1e-3
         assert abs(np.corrcoef(draws.T)[0, 1]) < 0.03
+
+
+def naive_log_prob(logits, action):
+    return logits[action] - jnp.log(jnp.sum(jnp.exp(logits)))
+
+
+def naive_entropy(logits):
+    probs = jnp.exp(logits) / jnp.sum(jnp.exp(logits))
+    return -jnp.sum(probs * jnp.log(probs))
+
+
+@pytest.mark.parametrize("derivative", [jax.grad, jax.jacfwd, jax.hessian])
+def test_derivatives_of_a_categorical_are_those_of_the_definition(derivative):
+    with jax.enable_x64(True):
+        x = jnp.asarray(logits((), 5), jnp.float64)
+        for ours, naive in (
+            (lambda x: categorical.log_prob(x, jnp.int32(3)), lambda x: naive_log_prob(x, 3)),
+            (categorical.entropy, naive_entropy),
+        ):
+            np.testing.assert_allclose(derivative(ours)(x), derivative(naive)(x), atol=1e-12)
+
+
+def test_a_forbidden_action_has_no_gradient():
+    x = jnp.array([0.5, -jnp.inf, 1.0])
+    slope = jax.grad(lambda x: categorical.log_prob(x, jnp.int32(0)) + categorical.entropy(x))(x)
+    assert slope[1] == 0
+    assert np.all(np.isfinite(slope))
