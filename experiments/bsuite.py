@@ -130,7 +130,7 @@ def require() -> Any:
         return importlib.import_module("bsuite")
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(
-            f"{error.name} is not installed; bsuite needs it: pip install 'expedition[bsuite]'"
+            f"{error.name} is not installed; bsuite needs it: pip install '.[bsuite]'"
         ) from error
 
 

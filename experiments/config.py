@@ -24,7 +24,7 @@ class JobConfig:
     """catch, swingup, probe:<name>, deep_sea:<size>, memory_chain:<length>, atari:<game>, gym:<id>,
     envpool:<id>, or dm_control:<domain>-<task>."""
     action_bins: int | None = None
-    """dm_control: values per action dimension of a discretised action; none: real actions."""
+    """dm_control: values per action dimension of a discretised action; None: real actions."""
     action_repeat: int = 1
     """dm_control and EnvPool: control steps that one action lasts."""
     hidden: tuple[int, ...] = (128, 128)
@@ -39,7 +39,7 @@ class JobConfig:
     evaluation_episodes: int = 20
     """Fresh episodes that the greedy policy plays at the end."""
     name: str | None = None
-    """The run's folder under `out`; none: algorithm, environment, seed and time."""
+    """The run's folder under `out`; None: algorithm, environment, seed and time."""
     out: Path = Path("runs")
     """Where runs are kept."""
     resume: Path | None = None

@@ -55,7 +55,7 @@ class Config:
     episodes: int = 10_000
     """At most, of all agents together, but at least 200 of each."""
     regret_agents: tuple[int, ...] = (1, 2, 5, 10, 20, 50, 100)
-    """Numbers of agents whose regret is measured; none: not at all."""
+    """Numbers of agents whose regret is measured; empty: not at all."""
     regret_size: int = 10
     """Size of the sea for that."""
     regret_episodes: int = 100

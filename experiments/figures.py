@@ -45,4 +45,4 @@ def redraw(folders: tuple[Path, ...] = (Path("results"), Path("runs"))) -> None:
 
 
 if __name__ == "__main__":
-    tyro.cli(redraw)
+    tyro.cli(redraw, prog="python -m experiments.figures")

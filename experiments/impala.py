@@ -43,7 +43,7 @@ class Config(JobConfig):
     torso: Literal["mlp", "shallow", "deep"] = "mlp"
     """Network: an MLP, or for images the paper's shallow or deep (residual) one."""
     lstm: int | None = None
-    """Features of an LSTM core behind the torso; none: no recurrence."""
+    """Features of an LSTM core behind the torso; None: no recurrence."""
     normalize_observations: bool = False
     """Whether the network sees features in standard deviations from their means so far. Not for
     images, nor for A3C."""

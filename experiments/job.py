@@ -5,6 +5,7 @@ summary.json, learning_curve.png and the final parameters. `--resume runs/<name>
 """
 
 import dataclasses
+import json
 import os
 import sys
 import threading
@@ -241,10 +242,19 @@ def run(job: Job, request: StopRequest | None = None) -> dict[str, Any]:
     finally:
         summary["wall_seconds"] = time.perf_counter() - start
         if is_main():
-            write_json(folder / "summary.json", summary)
+            write_json(folder / "summary.json", _with_the_start_before(folder, summary))
     if is_main() and (folder / "metrics.csv").exists():
         plots.learning_curve(folder)
     return summary
+
+
+def _with_the_start_before(folder: Path, summary: dict[str, Any]) -> dict[str, Any]:
+    """What a start without an update knows beside what is known of the run: the evaluation."""
+    path = folder / "summary.json"
+    before: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+    if "updates" not in summary or summary["updates"] != before.get("updates"):
+        return summary
+    return before | {k: v for k, v in summary.items() if k in ("exit_state", "evaluation")}
 
 
 def _train_and_evaluate(job: Job, request: StopRequest) -> dict[str, Any]:

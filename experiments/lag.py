@@ -36,25 +36,25 @@ class Config:
     """Updates by which acting parameters are older than those that learn. Only without --quick."""
     methods: tuple[Literal["impala", "uncorrected", "a3c"], ...] = ("impala", "uncorrected", "a3c")
     """IMPALA, IMPALA without V-trace, A3C."""
-    seeds: int = 5
-    """Trainings of each kind; their seeds count from 0."""
+    seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
+    """Of the trainings of each kind. Only without --quick."""
     environment: str = "catch"
     """As in `experiments.impala`, whose settings are taken."""
     total_steps: int | None = None
-    """Rows to learn from; none: as many as `experiments.impala`."""
+    """Rows to learn from; None: as many as `experiments.impala`."""
 
     def __post_init__(self) -> None:
-        if not (self.lags and self.methods and self.seeds > 0):
+        if not (self.lags and self.methods and self.seeds):
             raise ValueError("lags, methods or seeds is empty; expected some of each")
 
 
 def run(config: Config) -> None:
     """Trains what is missing, then draws."""
     plots.require()
-    lags, seeds = (QUICK_LAGS, 2) if config.quick else (config.lags, config.seeds)
+    lags, seeds = (QUICK_LAGS, (0, 1)) if config.quick else (config.lags, config.seeds)
     kinds = [
         Training(config.environment, method, lag, seed)
-        for seed in range(seeds)
+        for seed in seeds
         for lag in lags
         for method in config.methods
     ]

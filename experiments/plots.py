@@ -28,7 +28,7 @@ def require() -> None:
     for name in ("matplotlib", "uniplot"):
         if importlib.util.find_spec(name) is None:
             raise ModuleNotFoundError(
-                f"{name} is not installed; plots need it: pip install 'expedition[plots]'"
+                f"{name} is not installed; plots need it: pip install '.[plots]'"
             )
 
 

@@ -51,7 +51,7 @@ class Config:
     seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
     """Of the trainings of each kind."""
     total_steps: int | None = None
-    """Rows to learn from; none: as many as `experiments.impala`."""
+    """Rows to learn from; None: as many as `experiments.impala`."""
 
     def __post_init__(self) -> None:
         if not self.seeds:

@@ -43,7 +43,7 @@ class ImpalaConfig:
     reduction: Literal["sum", "mean"] = "sum"
     """How the loss adds up over time and batch; the paper's sums."""
     max_abs_reward: float | None = 1.0
-    """Rewards are clipped to [-x, x] for training; none: unclipped."""
+    """Rewards are clipped to [-x, x] for training; None: unclipped."""
     reward_scale: float = 1.0
     """Factor of the rewards, after that, for training: large values take long to be learnt."""
     correction: Literal["vtrace", "none"] = "vtrace"

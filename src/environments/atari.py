@@ -40,7 +40,7 @@ def atari_batch(game: str, num_environments: int, key: jax.Array) -> GymBatch:
         from gymnasium.wrappers.vector import TransformObservation
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(
-            f"{error.name} is not installed; pip install 'expedition[atari]'"
+            f"{error.name} is not installed; pip install '.[atari]'"
         ) from error
     games = roms.get_all_rom_ids()
     if game not in games:

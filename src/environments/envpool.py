@@ -54,7 +54,7 @@ def envpool_batch(
         import envpool
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(
-            f"{error.name} is not installed; pip install 'expedition[envpool]'"
+            f"{error.name} is not installed; pip install '.[envpool]'"
         ) from error
     known = envpool.list_all_envs()
     if name not in known:

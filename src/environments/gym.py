@@ -214,7 +214,5 @@ def _gymnasium() -> ModuleType:
     try:
         import gymnasium
     except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(
-            "gymnasium is not installed; pip install 'expedition[gym]'"
-        ) from error
+        raise ModuleNotFoundError("gymnasium is not installed; pip install '.[gym]'") from error
     return gymnasium

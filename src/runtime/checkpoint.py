@@ -24,7 +24,7 @@ class CheckpointConfig:
     keep_last: int = 2
     """How many stay, the newest."""
     keep_every: int | None = None
-    """Those of updates that are multiples of this stay for ever; none: only the newest."""
+    """Those of updates that are multiples of this stay for ever; None: only the newest."""
 
     def __post_init__(self) -> None:
         for name in ("checkpoint_updates", "keep_last", "keep_every"):

@@ -25,9 +25,9 @@ class DistributedConfig:
     processes: int = 1
     """Processes of the run; 0: as TPU pods, SLURM, Open MPI and Kubernetes say of themselves."""
     process: int | None = None
-    """Which of them this is, from 0; none: as above."""
+    """Which of them this is, from 0; None: as above."""
     coordinator: str | None = None
-    """Address and port of process 0, such as 10.0.0.1:1234; none: as above."""
+    """Address and port of process 0, such as 10.0.0.1:1234; None: as above."""
     heartbeat_seconds: int = 30
     """Seconds without a sign of life after which a process counts as dead, and all others end."""
 

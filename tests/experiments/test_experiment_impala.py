@@ -198,7 +198,7 @@ def test_missing_plots_are_named_before_anything_starts(tmp_path, monkeypatch, c
     with pytest.raises(SystemExit) as stopped:
         impala.main([*TINY, "--out", str(tmp_path)])
     assert stopped.value.code == 2
-    assert "pip install 'expedition[plots]'" in capsys.readouterr().err
+    assert "pip install '.[plots]'" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
 
 

@@ -218,8 +218,13 @@ def test_a_signal_between_training_and_evaluation_is_not_forgotten(tmp_path, mon
     assert summary["exit_state"] == "stopped by SIGTERM in the evaluation"
     assert "evaluation" not in summary
     monkeypatch.setattr(job, "save_params", save)
+    path = tmp_path / "broken" / "summary.json"
+    before = json.loads(path.read_text())
     _, summary = run("--resume", str(tmp_path / "broken"))
     assert summary["exit_state"] == "finished"
+    # No update was made: speed and time of those that were stay as they are known.
+    evaluated = {"exit_state": "finished", "evaluation": summary["evaluation"]}
+    assert json.loads(path.read_text()) == before | evaluated
     assert "evaluation" in summary
 
 

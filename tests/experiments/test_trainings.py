@@ -64,7 +64,7 @@ def test_those_that_run_freely_have_a_batch_each_and_those_in_turn_share_one():
 
 def test_a_sweep_of_lags_leaves_curves_and_pictures(tmp_path):
     config = lag.Config(
-        out=tmp_path, lags=(2,), methods=("uncorrected",), seeds=1, total_steps=5 * ROWS
+        out=tmp_path, lags=(2,), methods=("uncorrected",), seeds=(0,), total_steps=5 * ROWS
     )
     lag.run(config)
     points = read(tmp_path / "lag.csv", Point)
@@ -81,7 +81,9 @@ def test_a_sweep_of_lags_leaves_curves_and_pictures(tmp_path):
 
 def test_a_comparison_in_miniature(tmp_path, capsys):
     methods = ("a2c", "a3c")
-    comparison.run(comparison.Config(out=tmp_path, methods=methods, seeds=1, total_steps=4 * ROWS))
+    comparison.run(
+        comparison.Config(out=tmp_path, methods=methods, seeds=(0,), total_steps=4 * ROWS)
+    )
     assert capsys.readouterr().out.count("| 1 |") == 2  # a row a method, of one seed
     points = read(tmp_path / "comparison.csv", Point)
     assert {p.curve.method: p.curve.lag for p in points} == {"a2c": 0, "a3c": -1}
@@ -100,7 +102,7 @@ def test_a_stopped_sweep_goes_on_with_what_is_missing(tmp_path, monkeypatch):
 
     monkeypatch.setattr(trainings, "measure", measure)
     config = lag.Config(
-        out=tmp_path, lags=(1,), methods=("impala", "uncorrected"), seeds=2, total_steps=ROWS
+        out=tmp_path, lags=(1,), methods=("impala", "uncorrected"), seeds=(0, 1), total_steps=ROWS
     )
     with pytest.raises(KeyboardInterrupt):
         lag.run(config)
@@ -150,7 +152,7 @@ def test_pictures_are_redrawn_from_tables_alone(tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    ("kind", "wrong"), [(lag, {"lags": ()}), (lag, {"seeds": 0}), (comparison, {"methods": ()})]
+    ("kind", "wrong"), [(lag, {"lags": ()}), (lag, {"seeds": ()}), (comparison, {"methods": ()})]
 )
 def test_empty_sweeps_are_refused(kind, wrong):
     with pytest.raises(ValueError, match="is empty; expected some of each"):
