@@ -231,7 +231,7 @@ def run(job: Job, request: StopRequest | None = None) -> dict[str, Any]:
     start = time.perf_counter()
     summary: dict[str, Any] = {"exit_state": "failed", **provenance()}
     try:
-        summary |= _train_and_evaluate(job, request)
+        _train_and_evaluate(job, request, summary)
     except BaseException as error:
         summary["exit_state"] = f"failed: {type(error).__name__}: {error}"
         if isinstance(error, NonFiniteError):  # each process has a part of the batch
@@ -249,23 +249,28 @@ def run(job: Job, request: StopRequest | None = None) -> dict[str, Any]:
 
 
 def _with_the_start_before(folder: Path, summary: dict[str, Any]) -> dict[str, Any]:
-    """What a start without an update knows beside what is known of the run: the evaluation."""
-    path = folder / "summary.json"
-    before: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
-    if "updates" not in summary or summary["updates"] != before.get("updates"):
+    """What is known of the run: all of a start that made updates; of others how they ended, too."""
+    begun = summary.get("begun_at_update")
+    if begun is not None and summary.get("updates") != begun:
         return summary
-    return before | {k: v for k, v in summary.items() if k in ("exit_state", "evaluation")}
+    try:
+        before = json.loads((folder / "summary.json").read_text())
+    except (OSError, ValueError):
+        return summary
+    new = {k: v for k, v in summary.items() if k in ("exit_state", "evaluation")}
+    return summary | before | new
 
 
-def _train_and_evaluate(job: Job, request: StopRequest) -> dict[str, Any]:
-    """Trains, saves the parameters, evaluates; what the summary says of it."""
-    result = _train(job, request)
+def _train_and_evaluate(job: Job, request: StopRequest, summary: dict[str, Any]) -> None:
+    """Trains, saves the parameters, evaluates; adds what the summary says of it."""
+
+    def on_start(counters: dict[str, int]) -> None:
+        summary["begun_at_update"] = counters["updates"]
+
+    result = _train(job, request, on_start)
+    summary |= {**result.counters, "steps_per_second": result.steps_per_second}
     save_params(job.folder, result.params)
-    summary = {
-        "exit_state": result.exit_state,
-        **result.counters,
-        "steps_per_second": result.steps_per_second,
-    }
+    exit_state = result.exit_state
     if result.exit_state == "finished":
         evaluation = None
         if is_main() and not request.reason:
@@ -275,8 +280,8 @@ def _train_and_evaluate(job: Job, request: StopRequest) -> dict[str, Any]:
         # The others wait: all processes end alike, or a cluster would start some of them anew.
         if not all_agree(evaluation is not None or not is_main()):
             reason = request.reason or "another process"
-            summary["exit_state"] = f"stopped by {reason} in the evaluation"
-    return summary
+            exit_state = f"stopped by {reason} in the evaluation"
+    summary["exit_state"] = exit_state
 
 
 def _evaluate(job: Job, params: Any, request: StopRequest) -> Evaluation | None:
@@ -292,7 +297,7 @@ def _evaluate(job: Job, params: Any, request: StopRequest) -> Evaluation | None:
         )
 
 
-def _train(job: Job, request: StopRequest) -> TrainResult:
+def _train(job: Job, request: StopRequest, begun: Callable[[dict[str, int]], None]) -> TrainResult:
     """Trains with every logger attached; they are closed however it ends."""
     config = job.config
     with ExitStack() as stack:
@@ -300,6 +305,7 @@ def _train(job: Job, request: StopRequest) -> TrainResult:
         stack.callback(job.checkpoints.close)
 
         def on_start(counters: dict[str, int]) -> None:
+            begun(counters)
             if not is_main():
                 return
             if config.resume is not None:

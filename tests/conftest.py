@@ -1,7 +1,7 @@
 """For every test: 8 CPU devices, a cache of what is compiled, no silent rank promotion.
 
 LLVM does not optimise, since compilation takes most of the time; what XLA itself makes of a program
-is as ever.
+is as ever. `XLA_FLAGS=--xla_backend_optimization_level=3` before the command tests what users run.
 
 After every file, what it compiled is dropped from memory: each program is mapped into it, and Linux
 ends a process (with a segmentation fault in LLVM) that has more than 65,530 mappings.
@@ -11,8 +11,11 @@ import os
 import tempfile
 
 # Before JAX starts, and extended rather than overwritten: the user's own flags stay.
-_FLAGS = "--xla_force_host_platform_device_count=8 --xla_backend_optimization_level=0"
-os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {_FLAGS}".strip()
+_FLAGS = os.environ.get("XLA_FLAGS", "").split()
+_FLAGS += ["--xla_force_host_platform_device_count=8"]
+if not any(flag.startswith("--xla_backend_optimization_level") for flag in _FLAGS):
+    _FLAGS += ["--xla_backend_optimization_level=0"]
+os.environ["XLA_FLAGS"] = " ".join(_FLAGS)
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
 # What a test has compiled, others need not, nor the tests of mutants, which are other processes.

@@ -73,7 +73,8 @@ class Agent(NamedTuple):
     initial_actor_state: Callable[[int], Any]
     """`initial_actor_state(batch_size)`, the recurrent state `[B, ...]` of fresh episodes."""
     act: Callable[[Any, Any, dm_env.TimeStep, jax.Array], tuple[jax.Array, Any, Any]]
-    """`act(params, actor_state, timestep, key) -> (action, extras, actor_state)`."""
+    """`act(params, actor_state, timestep, key) -> (action, extras, actor_state)`; the state keeps
+    its shapes and types."""
     act_greedily: Callable[[Any, Any, dm_env.TimeStep], tuple[jax.Array, Any]]
     """`act_greedily(params, actor_state, timestep) -> (action, actor_state)`, for evaluation."""
     update: Callable[[Any, Trajectory], tuple[Any, Metrics]]

@@ -40,7 +40,7 @@ class FunctionalBatch:
 
     The n-th call would reset environment i with `split(fold_in(key, n))[i]`, so an episode does
     not depend on when the others end. All batches of one environment and size share their
-    compiled functions.
+    compiled functions. Actors call `play`, not `step`.
     """
 
     def __init__(
@@ -154,6 +154,7 @@ def _play(
     def step(before: tuple[Any, ...], number: jax.Array) -> tuple[Any, Any]:
         state, actor_state, timestep = before
         action, extras, actor_state = program.act(params, actor_state, timestep, act_key, number)
+        check_shape(action, program.environment.spec.action, len(state.ended))
         state, timestep = _step(program.environment, key, state, action)
         return (state, actor_state, timestep), (action, extras, timestep)
 

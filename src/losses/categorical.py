@@ -57,7 +57,8 @@ def log_prob(parameters: chex.Array, action: chex.Array) -> chex.Array:
     message = f"action has shape {jnp.shape(action)}, expected {expected} of logits {logits.shape}."
     chex.assert_shape(action, expected, custom_message=message)
     chex.assert_type(action, int, custom_message="action must be an integer in [0, A).")
-    return _log_prob(logits, action)
+    index = jnp.asarray(action).astype(jnp.int32)
+    return _log_prob(logits, jnp.where(index < 0, index + logits.shape[-1], index))
 
 
 def entropy(parameters: chex.Array) -> chex.Array:

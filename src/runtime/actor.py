@@ -252,11 +252,20 @@ class Actor:
             self.environment.set_state(was.environment)
             self._timestep, self._actor_state = was.timestep, was.actor_state
             self._episodes.set_state(was.episodes)
+        params = self._parameters(None).params
+        if isinstance(self.environment, FunctionalBatch):
+            self._place(self.environment, jax.tree.leaves(params)[0].sharding)
         self.first = self._position()
         self.time.lap("environment")
-        self._compile(self._parameters(None).params)
+        self._compile(params)
         self.time.lap("act")
         self.started.set()
+
+    def _place(self, environment: FunctionalBatch, place: jax.sharding.Sharding) -> None:
+        """Puts all where an unroll leaves it: the second one would else be compiled again."""
+        environment.set_state(jax.device_put(environment.get_state(), place))
+        placed = jax.device_put((self._timestep, self._actor_state), place)
+        self._timestep, self._actor_state = placed
 
     def _compile(self, params: Any) -> None:
         """Acts once in vain, or plays an unroll."""

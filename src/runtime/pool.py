@@ -27,7 +27,7 @@ class ActorPool:
       max_restarts: how often, of all actors together, environments may be made anew. The unroll in
         which they failed is dropped. What fails after that is raised.
       rebuild: `(actor, its restarts so far) -> environments`, needed for that.
-      timeout: seconds that an environment may take for one step or reset.
+      timeout: seconds that an environment may take for one step (in pure JAX: one unroll) or reset.
     """
 
     def __init__(

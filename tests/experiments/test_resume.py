@@ -158,6 +158,7 @@ def test_other_settings_are_shown_and_refused_unless_allowed(stopped, capsys):
     assert config.read(stopped, impala.Config).agent.learning_rate == 0.005
     _, summary = run(*change, "--allow-changes")
     assert summary["updates"] == 19
+    assert json.loads((stopped / "summary.json").read_text())["updates"] == 19
     assert "learning_rate was 0.005, 0.1 is given" in capsys.readouterr().out
     kept = json.loads((stopped / "config.json").read_text())
     assert kept["agent"]["learning_rate"] == 0.1

@@ -152,3 +152,12 @@ def test_a_forbidden_action_has_no_gradient():
     slope = jax.grad(lambda x: categorical.log_prob(x, jnp.int32(0)) + categorical.entropy(x))(x)
     assert slope[1] == 0
     assert np.all(np.isfinite(slope))
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.int32])
+def test_numpys_way_to_count_from_the_end_has_its_own_derivative(kind):
+    x = jnp.zeros(3) if kind is np.int32 else jnp.zeros(300)
+    action = kind(-1) if kind is np.int32 else kind(3)
+    slope = jax.grad(categorical.log_prob)(x, action)
+    assert np.argmax(slope) == int(action) % len(x)
+    assert np.sum(slope > 0) == 1

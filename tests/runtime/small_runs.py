@@ -16,14 +16,15 @@ KEY = jax.random.key(3)
 
 
 def sleepy(environment, seed=None):
-    """Sleeps a random time before each step, another one in each run."""
-    step, rng = environment.step, random.Random(seed)
+    """Sleeps a random time before each step or unroll, another one in each run."""
+    name = "play" if isinstance(environment, FunctionalBatch) else "step"
+    call, rng = getattr(environment, name), random.Random(seed)
 
-    def slow(actions):
-        time.sleep(rng.expovariate(2000))
-        return step(actions)
+    def slow(*given):
+        time.sleep(rng.expovariate(400 if name == "play" else 2000))
+        return call(*given)
 
-    environment.step = slow
+    setattr(environment, name, slow)
     return environment
 
 

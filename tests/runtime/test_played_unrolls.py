@@ -6,8 +6,9 @@ import pytest
 
 from actors import make_actor
 from expedition.agents import ImpalaConfig, SeededImpalaConfig, impala, seeded_impala
-from expedition.environments import Catch, FunctionalBatch
+from expedition.environments import Catch, FunctionalBatch, functional
 from expedition.networks import ActorCritic, LSTMCore, MLPTorso, policy_head
+from expedition.runtime.unroll import pack
 
 NUM, LENGTH = 6, 7  # seven rows do not divide the episode's nine actions
 
@@ -55,13 +56,49 @@ def test_it_is_what_steps_make(make_agent):
     assert begun  # episodes, within unrolls
 
 
-def test_an_unroll_is_a_single_call(monkeypatch):
+@pytest.mark.parametrize("goes_on", [False, True])
+def test_it_is_one_program_which_the_start_compiles(goes_on, monkeypatch):
     batch = FunctionalBatch(Catch(), NUM, jax.random.key(1))
     agent = recurrent(batch.spec)
-    actor = make_actor(agent, batch, agent.init(jax.random.key(0)).params, LENGTH)
+    params = jax.device_put(agent.init(jax.random.key(0)).params, jax.devices()[0])
+    actor = make_actor(agent, batch, params, LENGTH)
+    if goes_on:
+        there = pack(make_actor(agent, batch, params, LENGTH).unroll().then)
+        actor.go_on(there)
+    before = functional._play._cache_size()
+    monkeypatch.setattr(FunctionalBatch, "play", counted := Counted(FunctionalBatch.play))
     actor.unroll()
-    monkeypatch.setattr(FunctionalBatch, "step", None)
-    assert actor.unroll().transitions > 0
+    compiled = functional._play._cache_size()
+    assert compiled == before + 1
+    for _ in range(3):
+        actor.unroll()
+    assert functional._play._cache_size() == compiled
+    assert counted.calls == 5  # with that of the start
+
+
+class Counted:
+    """A method that counts its calls."""
+
+    def __init__(self, function):
+        self.function, self.calls = function, 0
+
+    def __get__(self, instance, owner):
+        def call(*given):
+            self.calls += 1
+            return self.function(instance, *given)
+
+        return call
+
+
+def test_actions_of_a_wrong_shape_are_refused():
+    batch = FunctionalBatch(Catch(), NUM, jax.random.key(1))
+    timestep = batch.reset()
+
+    def act(params, state, timestep, key, number):
+        return jax.numpy.zeros((NUM, 2), int), (), state
+
+    with pytest.raises(ValueError, match=r"shape \(6, 2\) were given; expected \(6,\)"):
+        batch.play(act, (), (), timestep, jax.random.key(0), np.uint32(0), LENGTH)
 
 
 def test_it_has_to_be_reset_first():
