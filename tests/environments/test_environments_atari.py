@@ -103,7 +103,7 @@ def test_numbers_that_do_not_fit_are_refused():
 @pytest.mark.parametrize("library", ["ale_py", "gymnasium.wrappers.vector"])
 def test_a_missing_library_is_explained_in_one_line(library, monkeypatch):
     monkeypatch.setitem(sys.modules, library, None)
-    answer = r"^[\w.]+ is not installed; pip install 'expedition\[atari\]'$"
+    answer = r"^[\w.]+ is not installed; pip install '\.\[atari\]'$"
     with pytest.raises(ModuleNotFoundError, match=answer):
         batch()
 

@@ -274,7 +274,7 @@ def test_numbers_that_do_not_fit_are_refused():
 
 def test_a_missing_gymnasium_is_explained_in_one_line(monkeypatch):
     monkeypatch.setitem(sys.modules, "gymnasium", None)
-    with pytest.raises(ModuleNotFoundError, match=r"pip install 'expedition\[gym\]'$") as raised:
+    with pytest.raises(ModuleNotFoundError, match=r"pip install '\.\[gym\]'$") as raised:
         gym_batch("CartPole-v1", 1, jax.random.key(0))
     assert "\n" not in str(raised.value)
 

@@ -81,7 +81,7 @@ def test_without_bsuite_one_line_says_what_to_do(monkeypatch, tmp_path):
         raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 
     monkeypatch.setattr(importlib, "import_module", missing)
-    with pytest.raises(ModuleNotFoundError, match=r"pip install 'expedition\[bsuite\]'"):
+    with pytest.raises(ModuleNotFoundError, match=r"pip install '\.\[bsuite\]'"):
         command.play(command.Config(out=tmp_path), "catch/0")
 
 
