@@ -4,7 +4,7 @@ The functions are those of `diagonal_gaussian`, with the same arguments: an agen
 An action of logit -∞ is forbidden: it has probability 0 and adds nothing to the entropy.
 
 Derivatives are given, not derived: that of log π(a) is 1{a = b} - π(b), that of the entropy
--π(b) (log π(b) + H). XLA would else take the exponentials once more for each of them.
+-π(b) (log π(b) + H). Loss and gradient are 1.2 to 3 times as fast with them (docs/benchmarks.md).
 
 Example:
     >>> import jax, jax.numpy as jnp
