@@ -649,6 +649,13 @@ MUTANTS = [
         ("tests/agents/test_normalization.py::test_devices_count_what_all_of_them_see",),
     ),
     Mutant(
+        "each pixel has a deviation of its own",
+        "agents/normalization.py",
+        "if deviation.ndim == 3:",
+        "if deviation.ndim == 4:",
+        ("tests/agents/test_normalization.py::test_an_image_has_one_deviation",),
+    ),
+    Mutant(
         "the mean's move is left out of the variance",
         "agents/normalization.py",
         "(within + between) / number",

@@ -121,7 +121,22 @@ def test_actors_that_send_gradients_are_refused():
         normalize_observations(agent, SPEC)
 
 
-def test_images_are_refused():
-    spec = SPEC._replace(observation=specs.Array((4, 4, 1), "uint8"))
-    with pytest.raises(ValueError, match="of type uint8"):
-        normalize_observations(echo(), spec)
+def test_an_image_has_one_deviation():
+    """The root of its pixels' mean variance: a pixel that hardly ever changes is not blown up."""
+    shape = (4, 4, 2)
+    image = EnvironmentSpec(specs.Array(shape, "uint8"), specs.DiscreteArray(2))
+    agent = normalize_observations(echo(), image)
+    data = np.random.default_rng(0).integers(0, 256, (6, 5, *shape)).astype(np.uint8)
+    data[..., 0, 0, 0] = 87
+    batch = Trajectory(data, np.full((6, 5), MID, np.int8), None, None, None, None, ())
+    # As the runtime has it: states have a leading axis, actors get the first one's parameters.
+    state = jax.vmap(agent.update, in_axes=(0, None))(jax.vmap(agent.init)(KEY[None]), batch)[0]
+    params = jax.tree.map(lambda x: x[0], state.params)
+    pixels = data.reshape(-1, *shape).astype(np.float64)
+    mean = pixels.sum(0) / (len(pixels) + 1)
+    variance = (1 + mean**2 + np.square(pixels - mean).sum(0)) / (len(pixels) + 1)
+    expected = (data - mean) / np.sqrt(variance.mean())
+    np.testing.assert_allclose(state.agent.params[0], expected, rtol=1e-3, atol=1e-4)
+    timestep = dm_env.TimeStep(jnp.full(5, MID), None, None, data[0])
+    action, _ = agent.act_greedily(params, (), timestep)
+    np.testing.assert_allclose(action, expected[0], rtol=1e-3, atol=1e-4)
