@@ -62,10 +62,10 @@ def normalize_observations(
 ) -> Agent:
     """The agent, which sees each feature in standard deviations from its mean.
 
-    Of an image `[height, width, channels]` all entries have one deviation, the root of
-    their mean variance. Deviation and mean are of all observations that the learner has had, each as often as it came, this batch's
-    included; actors use those that came with their parameters. So the policy that acted and the one
-    that learns see alike but for a lag, as they do by parameters.
+    All entries of an image `[height, width, channels]` have one deviation, the root of their mean
+    variance. Both are of all observations that the learner has had, each as often as it came, this
+    batch's included; actors use those that came with their parameters. So the policy that acted and
+    the one that learns see alike but for a lag, as they do by parameters.
 
     Args:
         agent: whose `update` takes trajectories.
