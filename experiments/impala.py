@@ -85,9 +85,24 @@ SWINGUP = Config(
         queue_capacity=1,
     ),
 )
-ATARI = Config(  # the paper's (table G.1, but lives do not end episodes): all defaults are
+ATARI = Config(  # small updates, for a few cores; docs/environments.md has a GPU's, and the paper's
     torso="shallow",
-    runtime=RuntimeConfig(total_steps=50_000_000),  # 200 million frames
+    normalize_observations=True,  # as they are, no game was learnt
+    agent=ImpalaConfig(
+        lambda_=0.95,
+        entropy_cost=5e-3,
+        reduction="mean",
+        optimizer="adam",
+        learning_rate=5e-4,
+        global_norm_clip=0.5,
+    ),
+    runtime=RuntimeConfig(
+        total_steps=1_500_000,
+        batch_size=8,
+        environments_per_actor=8,
+        actors=1,
+        queue_capacity=1,
+    ),
 )
 MEMORY = Config(  # with --lstm None the same network without memory
     hidden=(32,),

@@ -6,8 +6,10 @@ import jax
 import numpy as np
 import pytest
 
+from expedition.agents import ImpalaConfig
 from expedition.environments import FIRST, LAST, MID, atari, make
 from expedition.environments.atari import atari_batch
+from expedition.runtime import RuntimeConfig
 from experiments import impala, job
 from experiments.impala import EXPERIMENT, preset
 
@@ -108,16 +110,17 @@ def test_a_missing_library_is_explained_in_one_line(library, monkeypatch):
         batch()
 
 
-def test_the_preset_is_the_papers():
-    config = preset("atari:pong")
-    agent, runtime = config.agent, config.runtime
-    assert config.torso == "shallow"
+def test_the_defaults_are_the_papers():
+    agent, runtime = ImpalaConfig(), RuntimeConfig()
     assert (runtime.unroll_length, runtime.batch_size) == (20, 32)
     assert (agent.discount, agent.baseline_cost, agent.entropy_cost) == (0.99, 0.5, 0.01)
     assert (agent.optimizer, agent.learning_rate, agent.rmsprop_decay) == ("rmsprop", 6e-4, 0.99)
     assert (agent.rmsprop_momentum, agent.rmsprop_epsilon) == (0, 0.01)
     assert (agent.max_abs_reward, agent.global_norm_clip, agent.reduction) == (1, 40, "sum")
-    built = impala.make_agent(config, batch().spec)
+
+
+def test_the_preset_has_the_papers_shallow_network():
+    built = impala.make_agent(preset("atari:pong"), batch().spec)
     shapes = {x.shape for x in jax.tree.leaves(jax.eval_shape(built.init, jax.random.key(0)))}
     assert (8, 8, 4, 16) in shapes  # the first convolution sees the 4 images as channels
 
