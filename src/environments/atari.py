@@ -25,7 +25,7 @@ def atari_batch(game: str, num_environments: int, key: jax.Array) -> GymBatch:
     Source: Espeholt et al. (2018), appendix G, https://arxiv.org/abs/1802.01561
 
     Args:
-      game: its name in the Arcade Learning Environment, such as `pong` or `ms_pacman`.
+      game: its name in the Arcade Learning Environment, such as `ms_pacman`, or `MsPacman`.
       num_environments: how many copies.
       key: names the copies' seeds.
 
@@ -42,13 +42,16 @@ def atari_batch(game: str, num_environments: int, key: jax.Array) -> GymBatch:
         raise ModuleNotFoundError(
             f"{error.name} is not installed; pip install '.[atari]'"
         ) from error
-    games = roms.get_all_rom_ids()
-    if game not in games:
-        near = difflib.get_close_matches(game.lower(), games, n=3) or ["pong", "breakout"]
-        raise ValueError(f"Atari game {game!r} was given; try {', '.join(near)}")
+    games = {name.replace("_", ""): name for name in roms.get_all_rom_ids()}
+    plain = game.lower().replace("_", "")
+    if plain not in games:
+        near = difflib.get_close_matches(plain, games, n=3) or ["pong", "breakout"]
+        raise ValueError(
+            f"Atari game {game!r} was given; try {', '.join(games[name] for name in near)}"
+        )
     seeds = make_seeds(key, num_environments)
     stacked_first = AtariVectorEnv(
-        game,
+        games[plain],
         num_environments,
         max_num_frames_per_episode=MAX_FRAMES,
         repeat_action_probability=0.0,

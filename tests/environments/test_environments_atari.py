@@ -88,11 +88,16 @@ def test_a_lost_life_ends_nothing():
 
 
 @pytest.mark.parametrize(
-    ("game", "answer"), [("Pong", "try pong"), ("MsPacman", "try ms_pacman"), ("xyz", "try pong")]
+    ("game", "answer"), [("pongg", "try pong"), ("MsPacmen", "try ms_pacman"), ("xyz", "try pong")]
 )
 def test_an_unknown_game_is_answered_with_the_nearest(game, answer):
     with pytest.raises(ValueError, match=rf"^Atari game '{game}' was given; {answer}"):
         batch(game)
+
+
+@pytest.mark.parametrize("name", ["MsPacman", "ms_pacman", "mspacman"])
+def test_a_game_is_known_however_it_is_written(name):
+    assert batch(name, num=1).spec.action.num_values == 9
 
 
 def test_numbers_that_do_not_fit_are_refused():
