@@ -54,6 +54,11 @@ class Config(JobConfig):
         if self.algorithm not in ALGORITHMS:
             known = " or ".join(ALGORITHMS)
             raise ValueError(f"algorithm is {self.algorithm!r}; expected {known}")
+        if self.algorithm == "a3c" and self.normalize_observations:
+            raise ValueError(
+                "normalize_observations is True; expected False of a3c, whose actors send no "
+                "observations: give --no-normalize-observations"
+            )
         if self.lstm is not None and self.lstm < 1:
             raise ValueError(f"lstm is {self.lstm}; expected at least 1")
 
@@ -87,7 +92,7 @@ SWINGUP = Config(
 )
 ATARI = Config(  # small updates, for a few cores; docs/environments.md has a GPU's, and the paper's
     torso="shallow",
-    normalize_observations=True,  # as they are, no game was learnt
+    normalize_observations=True,  # as they are, Pong was not learnt
     agent=ImpalaConfig(
         lambda_=0.95,
         entropy_cost=5e-3,

@@ -21,7 +21,7 @@ from expedition.runtime.metrics import Row
 from experiments import impala, seeded_impala
 from experiments.curves import Curves
 from experiments.job import make_actor_environment, make_environment
-from experiments.sweep import Reporter
+from experiments.sweep import Reporter, SettingsError
 
 Method = Literal["impala", "uncorrected", "a2c", "a3c", "seeded_impala"]
 METHODS = get_args(Method)
@@ -72,6 +72,7 @@ def settings(training: Training, *, total_steps: int | None, actors: int) -> Con
 
     Raises:
       ValueError: the method is unknown, or A2C was to lag.
+      SettingsError: A3C was to have normalized observations.
     """
     method, lag = training.method, training.lag
     base = preset(training.environment, method)
@@ -79,6 +80,11 @@ def settings(training: Training, *, total_steps: int | None, actors: int) -> Con
         raise ValueError(f"method is {method!r}; expected {' or '.join(METHODS)}")
     if method == "a2c" and lag != 0:
         raise ValueError(f"lag of a2c is {lag}; expected 0, for else it is not synchronous")
+    if method == "a3c" and getattr(base, "normalize_observations", False):
+        raise SettingsError(
+            f"{training.environment} is learnt with normalized observations, and a3c cannot have "
+            "them; leave a3c out of the methods, or choose another environment"
+        )
     size = base.runtime.batch_size
     runtime = dataclasses.replace(
         base.runtime,

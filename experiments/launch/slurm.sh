@@ -19,7 +19,7 @@ if [ -e "$RUN/config.json" ]; then
     HOW=(--resume "$RUN")
 else
     HOW=(--name "$NAME" --environment atari:pong --total-steps 50000000 --batch-size 1024
-        --actors 4 --environments-per-actor 32 --learner-devices 0 1 2 3 4 5 6 7)
+        --actors 4 --environments-per-actor 32 --queue-capacity 2 --learner-devices 0 1 2 3 4 5 6 7)
 fi
 # Processes, their numbers and the coordinator are read from SLURM. JAX would take one GPU a task.
 export JAX_LOCAL_DEVICE_IDS=0,1,2,3,4,5,6,7

@@ -12,7 +12,7 @@ gcloud compute tpus tpu-vm ssh "$TPU" --zone "$ZONE" --worker=all --command "
         HOW='--resume runs/$NAME'
     else
         HOW='--name $NAME --environment atari:pong --total-steps 50000000 --batch-size 1024 \
-            --actors 4 --environments-per-actor 32 --learner-devices 0 1 2 3'
+            --actors 4 --environments-per-actor 32 --queue-capacity 2 --learner-devices 0 1 2 3'
     fi
     mkdir -p runs
     setsid nohup .venv/bin/python -m experiments.impala \$HOW --processes 0 --platform tpu \

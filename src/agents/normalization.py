@@ -2,8 +2,10 @@
 
 Features of a hundredth and of ten on one network are learnt from at very different speeds. Source:
 Andrychowicz et al. (2021), What Matters for On-Policy Deep Actor-Critic Methods?,
-https://arxiv.org/abs/2006.05990. Images of a game differ little from each other: as they are, what
-differs is a hundredth of what the network's units sum up, and half of these are the same for all.
+https://arxiv.org/abs/2006.05990.
+
+Images of a game differ little from each other: as they are, a third to a half of a new network's
+features are the same for all of them (docs/environments.md).
 """
 
 from typing import Any, NamedTuple

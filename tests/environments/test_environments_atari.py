@@ -119,6 +119,7 @@ def test_the_defaults_are_the_papers():
     agent, runtime = ImpalaConfig(), RuntimeConfig()
     assert (runtime.unroll_length, runtime.batch_size) == (20, 32)
     assert (agent.discount, agent.baseline_cost, agent.entropy_cost) == (0.99, 0.5, 0.01)
+    assert agent.lambda_ == 1
     assert (agent.optimizer, agent.learning_rate, agent.rmsprop_decay) == ("rmsprop", 6e-4, 0.99)
     assert (agent.rmsprop_momentum, agent.rmsprop_epsilon) == (0, 0.01)
     assert (agent.max_abs_reward, agent.global_norm_clip, agent.reduction) == (1, 40, "sum")
@@ -126,7 +127,9 @@ def test_the_defaults_are_the_papers():
 
 def test_the_preset_has_the_papers_shallow_network():
     built = impala.make_agent(preset("atari:pong"), batch().spec)
-    shapes = {x.shape for x in jax.tree.leaves(jax.eval_shape(built.init, jax.random.key(0)))}
+    state = jax.eval_shape(built.init, jax.random.key(0))
+    assert state.statistics.mean.shape == (84, 84, 4)  # images are normalized
+    shapes = {x.shape for x in jax.tree.leaves(state)}
     assert (8, 8, 4, 16) in shapes  # the first convolution sees the 4 images as channels
 
 

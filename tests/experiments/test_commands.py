@@ -67,6 +67,11 @@ def test_a_misspelt_option_is_refused_with_the_nearest(name, capsys):
         ("impala", ("--rho-bar", "0.5"), "expected at most rho_bar 0.5"),
         ("impala", ("--policy-lag", "3"), "and deterministic with it"),
         ("impala", ("--environments-per-actor", "5"), "expected a divisor of batch_size 32"),
+        (
+            "impala",
+            ("--algorithm", "a3c", "--normalize-observations"),
+            "give --no-normalize-observations",
+        ),
         ("seed_td", ("--agent.target-rate", "0"), "expected a number in (0, 1]"),
         ("seeded_impala", ("--agent.num-members", "65"), "each of the 64 environments"),
         ("figure2", ("--algorithms",), "expected at least one"),

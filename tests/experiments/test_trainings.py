@@ -11,6 +11,7 @@ from expedition.runtime import TrainResult
 from experiments import comparison, figures, lag, training_plots, trainings
 from experiments.config import differences
 from experiments.curves import Curves, read
+from experiments.sweep import SettingsError
 from experiments.trainings import FREE, Point, Training, settings
 
 ROWS = 32 * 20  # of an update
@@ -109,6 +110,12 @@ def test_a_stopped_sweep_goes_on_with_what_is_missing(tmp_path, monkeypatch):
     lag.run(config)
     assert seen == [("vtrace", 0), ("none", 0), ("none", 0), ("vtrace", 1), ("none", 1)]
     assert len(read(tmp_path / "lag.csv", Point)) == 4
+
+
+def test_what_a3c_cannot_learn_is_refused_before_anything_is_trained(tmp_path):
+    config = comparison.Config(environment="atari:pong", out=tmp_path / "sweep")
+    with pytest.raises(SettingsError, match="leave a3c out of the methods"):
+        comparison.run(config)
 
 
 def test_a_signal_ends_a_sweep(monkeypatch):
