@@ -257,7 +257,8 @@ class Run:
         return ([held[0]] * missing + held)[:-1]
 
     def _acting_params(self) -> Any:
-        return jax.device_put(self.learner.params(), self._devices.actor)
+        params, device = self.learner.params(), self._devices.actor
+        return params if device == self.learner.device else jax.device_put(params, device)
 
     def _make_schedule(self) -> Schedule:
         if not self._config.deterministic:
