@@ -6,7 +6,7 @@ import statistics
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -27,19 +27,28 @@ WINDOWS = 7
 WINDOW_SECONDS = 1.0
 
 
-def windows(function: Callable[[], int]) -> tuple[float, float]:
-    """Median and spread of steps a second; the function does some steps and counts them."""
+class Rate(NamedTuple):
+    """Of some windows."""
+
+    median: float  # steps/s
+    spread: float  # steps/s, largest less smallest
+    cost: float  # s of all cores for a step, median
+
+
+def windows(function: Callable[[], int]) -> Rate:
+    """How fast the function, which does some steps and counts them, does them."""
     function()
-    rates = []
+    rates, costs = [], []
     for _ in range(WINDOWS):
-        start, steps = time.perf_counter(), 0
+        start, cpu, steps = time.perf_counter(), time.process_time(), 0
         while time.perf_counter() - start < WINDOW_SECONDS:
             steps += function()
         rates.append(steps / (time.perf_counter() - start))
-    return statistics.median(rates), max(rates) - min(rates)
+        costs.append((time.process_time() - cpu) / steps)
+    return Rate(statistics.median(rates), max(rates) - min(rates), statistics.median(costs))
 
 
-def environment_alone(config: Config) -> tuple[float, float]:
+def environment_alone(config: Config) -> Rate:
     """One thread steps one actor's environments with random actions."""
     environment = make_environment(config, config.runtime.environments_per_actor, "benchmark")
     if isinstance(environment, FunctionalBatch):
@@ -58,7 +67,7 @@ def environment_alone(config: Config) -> tuple[float, float]:
     return windows(steps)
 
 
-def _played_alone(environment: FunctionalBatch, length: int) -> tuple[float, float]:
+def _played_alone(environment: FunctionalBatch, length: int) -> Rate:
     """The same in pure JAX, where an unroll is one program."""
     num, actions = environment.num_environments, environment.spec.action.num_values
     timestep, key = environment.reset(), jax.random.key(0)
@@ -75,7 +84,7 @@ def _played_alone(environment: FunctionalBatch, length: int) -> tuple[float, flo
     return windows(steps)
 
 
-def actor_alone(config: Config) -> tuple[float, float]:
+def actor_alone(config: Config) -> Rate:
     """One actor unrolls with fixed parameters; nobody learns."""
     runtime = config.runtime
     environment = make_environment(config, runtime.environments_per_actor, "benchmark")
@@ -95,7 +104,7 @@ def actor_alone(config: Config) -> tuple[float, float]:
     return windows(steps)
 
 
-def learner_alone(config: Config) -> tuple[float, float]:
+def learner_alone(config: Config) -> Rate:
     """Updates on one batch of zeros, over and over; counted in environment steps."""
     runtime = config.runtime
     spec = make_environment(config, 1, "spec").spec
@@ -157,25 +166,30 @@ def measure(name: str) -> dict[str, Any]:
     """One environment's figures, in environment steps (actions) a second.
 
     The bound is the least of what the actors make, what the learner takes, and what the cores
-    can do of both, by the costs of a step that each showed alone.
+    can do of both, by the time of all cores that a step cost each of them alone: a convolution, or
+    a game's threads, take more than one core.
     """
     config = preset(name)
     runtime = dataclasses.replace(config.runtime, total_steps=10**9)
     config = dataclasses.replace(config, runtime=runtime)
-    environment, environment_spread = environment_alone(config)
-    actor, actor_spread = actor_alone(config)
-    learner, learner_spread = learner_alone(config)
+    environment, actor, learner = (
+        alone(config) for alone in (environment_alone, actor_alone, learner_alone)
+    )
     system, system_spread, times = whole_system(config)
     cores = len(os.sched_getaffinity(0))
-    bound = min(runtime.actors * actor, learner, cores / (1 / actor + 1 / learner))
+    both = cores / (actor.cost + learner.cost)
+    bound = min(runtime.actors * actor.median, learner.median, both)
     return {
         "what": name,
-        "environment_alone": environment,
-        "environment_alone_spread": environment_spread,
-        "actor_alone": actor,
-        "actor_alone_spread": actor_spread,
-        "learner_alone": learner,
-        "learner_alone_spread": learner_spread,
+        "environment_alone": environment.median,
+        "environment_alone_spread": environment.spread,
+        "environment_alone_cost": environment.cost,
+        "actor_alone": actor.median,
+        "actor_alone_spread": actor.spread,
+        "actor_alone_cost": actor.cost,
+        "learner_alone": learner.median,
+        "learner_alone_spread": learner.spread,
+        "learner_alone_cost": learner.cost,
         "system": system,
         "system_spread": system_spread,
         "bound": bound,
