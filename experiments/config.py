@@ -21,8 +21,9 @@ class JobConfig:
     """A run's settings, but for the algorithm's."""
 
     environment: str = "dm_control:cartpole-swingup"
-    """catch, swingup, probe:<name>, deep_sea:<size>, memory_chain:<length>, atari:<game>, gym:<id>,
-    envpool:<id>, or dm_control:<domain>-<task>."""
+    """catch, swingup, probe:<name>, deep_sea:<size>, deep_sea_stochastic:<size>,
+    memory_chain:<length>, atari:<game>, gym:<id>, envpool:<id>, or dm_control:<domain>-<task>;
+    other defaults depend on it."""
     action_bins: int | None = None
     """dm_control: values per action dimension of a discretised action; None: real actions."""
     action_repeat: int = 1

@@ -45,8 +45,8 @@ class Config(JobConfig):
     lstm: int | None = None
     """Features of an LSTM core behind the torso; None: no recurrence."""
     normalize_observations: bool = False
-    """Whether the network sees features, or pixels, in standard deviations from their means so far.
-    Not for A3C."""
+    """Whether the network sees features in standard deviations from their means so far, clipped at
+    10; of an image all pixels have one deviation. Not for A3C."""
     agent: OmitArgPrefixes[ImpalaConfig] = field(default_factory=ImpalaConfig)
 
     def __post_init__(self) -> None:

@@ -258,6 +258,8 @@ def _with_the_start_before(folder: Path, summary: dict[str, Any]) -> dict[str, A
     except (OSError, ValueError):
         return summary
     new = {k: v for k, v in summary.items() if k in ("exit_state", "evaluation")}
+    if before.get("exit_state") == "finished" and summary["exit_state"].startswith("stopped"):
+        new = {}  # there was nothing left to stop
     return summary | before | new
 
 
@@ -286,6 +288,7 @@ def _train_and_evaluate(job: Job, request: StopRequest, summary: dict[str, Any])
 
 def _evaluate(job: Job, params: Any, request: StopRequest) -> Evaluation | None:
     config = job.config
+    print(f"evaluating {config.evaluation_episodes} episodes")
     fresh = make_environment(config, config.evaluation_episodes, "evaluation")
     with jax.default_device(select_devices(config.runtime).actor):
         return evaluate(

@@ -49,7 +49,7 @@ def learning_curve(folder: Path) -> Path:
     axes = figure.add_subplot()
     axes.plot(steps, returns)
     axes.set_xlabel("environment steps")
-    axes.set_ylabel("mean training return")
+    axes.set_ylabel("mean return while acting")
     axes.set_title(folder.name, fontsize="small")
     axes.grid(alpha=0.3)
     return save(figure, folder / "learning_curve.png")
@@ -61,7 +61,7 @@ def print_curve(folder: Path) -> None:
 
     steps, returns = read_curve(folder)
     if steps:
-        title = "mean training return over environment steps"
+        title = "mean return while acting, over environment steps"
         uniplot.plot(returns, steps, lines=True, title=title)
 
 

@@ -218,7 +218,7 @@ def _flat(name: str, content: Any) -> dict[str, Any]:
 
 
 class Reporter:
-    """One live line on a terminal; elsewhere a plain line for each row, and one each minute."""
+    """One live line on a terminal; elsewhere a plain one at first, for each row and each minute."""
 
     def __init__(self, cells: int) -> None:
         self._console = Console(highlight=False)
@@ -232,7 +232,7 @@ class Reporter:
             transient=True,
         )
         self._task = self._progress.add_task("", total=cells)
-        self._next_line = time.monotonic() + QUIET
+        self._next_line = time.monotonic()
 
     def __enter__(self) -> "Reporter":
         self._progress.start()

@@ -302,3 +302,12 @@ def test_a_loss_that_is_not_finite_leaves_its_batch(tmp_path):
     assert saved["reward"].shape == (1, 20, 32)
     summary = json.loads((tmp_path / "bad" / "summary.json").read_text())
     assert summary["exit_state"].startswith("failed: NonFiniteError: update")
+
+
+def test_a_finished_run_stays_finished_when_its_repetition_is_stopped(tmp_path):
+    finished = {"exit_state": "finished", "updates": 25, "evaluation": {"mean": 1.0}}
+    job.write_json(tmp_path / "summary.json", finished)
+    stopped = {"exit_state": "stopped by SIGINT", "begun_at_update": 25, "updates": 25}
+    assert job._with_the_start_before(tmp_path, stopped)["exit_state"] == "finished"
+    failed = stopped | {"exit_state": "failed: OSError"}
+    assert job._with_the_start_before(tmp_path, failed)["exit_state"] == "failed: OSError"
