@@ -157,7 +157,7 @@ def test_every_world_counts_once_in_the_mean(tmp_path):
     np.testing.assert_allclose(row.mean, np.mean(expected, dtype=np.float64), rtol=1e-4)
 
 
-def test_without_a_terminal_a_line_at_first_and_each_minute_says_what_is_being_done(monkeypatch, capsys):
+def test_without_a_terminal_a_line_each_minute_says_what_is_being_done(monkeypatch, capsys):
     now = [1000.0]
     monkeypatch.setattr("experiments.sweep.time.monotonic", lambda: now[0])
     with Reporter(cells=1) as report:
