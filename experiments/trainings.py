@@ -80,11 +80,6 @@ def settings(training: Training, *, total_steps: int | None, actors: int) -> Con
         raise ValueError(f"method is {method!r}; expected {' or '.join(METHODS)}")
     if method == "a2c" and lag != 0:
         raise ValueError(f"lag of a2c is {lag}; expected 0, for else it is not synchronous")
-    if method == "a3c" and getattr(base, "normalize_observations", False):
-        raise SettingsError(
-            f"{training.environment} is learnt with normalized observations, and a3c cannot have "
-            "them; leave a3c out of the methods, or choose another environment"
-        )
     size = base.runtime.batch_size
     runtime = dataclasses.replace(
         base.runtime,
@@ -98,6 +93,11 @@ def settings(training: Training, *, total_steps: int | None, actors: int) -> Con
     base = dataclasses.replace(base, seed=training.seed, runtime=runtime)
     if isinstance(base, seeded_impala.Config):
         return base
+    if method == "a3c" and base.normalize_observations:
+        raise SettingsError(
+            f"{training.environment} is learnt with normalized observations, and a3c cannot have "
+            "them; leave a3c out of the methods, or choose another environment"
+        )
     correction: Literal["vtrace", "none"] = "vtrace" if method == "impala" else "none"
     return dataclasses.replace(
         base,

@@ -32,7 +32,10 @@ class Learner:
         self.device = own[0]
         self._own = device_axis(own)
         # Kept: to bring one there took a seventh of the time between short updates.
-        self._flags = {stops: self._flag(stops) for stops in (False, True)}
+        self._flags = {
+            stops: jax.device_put(np.full(len(own), stops, np.int32), self._own)
+            for stops in (False, True)
+        }
         init = jax.pmap(agent.init, axis_name=AXIS, devices=list(devices))
         self._state = init(jnp.broadcast_to(key, len(own)))
         self.compiled = threading.Event()
@@ -94,9 +97,6 @@ class Learner:
     def params(self) -> Any:
         """A copy of the parameters, on the first device: never the arrays to be donated."""
         return _first_replica(self._state.params)
-
-    def _flag(self, value: bool) -> jax.Array:
-        return jax.device_put(np.full(self._own.num_devices, value, np.int32), self._own)
 
 
 def _first_replica(tree: Any) -> Any:

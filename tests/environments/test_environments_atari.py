@@ -125,7 +125,7 @@ def test_the_defaults_are_the_papers():
     assert (agent.max_abs_reward, agent.global_norm_clip, agent.reduction) == (1, 40, "sum")
 
 
-def test_the_preset_has_the_papers_shallow_network():
+def test_the_preset_has_the_papers_shallow_network_and_normalized_images():
     built = impala.make_agent(preset("atari:pong"), batch().spec)
     state = jax.eval_shape(built.init, jax.random.key(0))
     assert state.statistics.mean.shape == (84, 84, 4)  # images are normalized
