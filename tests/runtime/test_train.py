@@ -240,8 +240,16 @@ def test_two_runs_in_one_process_both_end_at_their_budget():
 
 @pytest.mark.parametrize("number", [2, 4])
 def test_more_devices_for_the_same_run(number):
-    result = run(learner_devices=tuple(range(number)), actor_device=number)
+    environments = [FakeEnvironment() for _ in range(3)]
+    chosen_on = set()
+    for environment in environments:
+        environment.step = lambda actions, step=environment.step: (
+            chosen_on.update(actions.devices()) or step(actions)
+        )
+    settings = {"learner_devices": tuple(range(number)), "actor_device": number}
+    result = run(environments=environments, **settings)
     assert float(result.params) == 6
+    assert chosen_on == {jax.local_devices()[number]}
 
 
 def test_each_function_is_compiled_once_however_many_actors():
