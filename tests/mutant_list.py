@@ -612,8 +612,8 @@ MUTANTS = [
     Mutant(
         "members share the first one's noise",
         "agents/seeded_impala.py",
-        "gaussian(noise_key, member, number)",
-        "gaussian(noise_key, 0 * member, number)",
+        "gaussian(noise_key, member, rows.number)",
+        "gaussian(noise_key, 0 * member, rows.number)",
         (f"{SEEDED}::test_every_member_learns_from_all_data_under_its_own_seed[1]",),
     ),
     Mutant(
@@ -622,6 +622,27 @@ MUTANTS = [
         "jnp.cumsum(valid, dtype=jnp.int32)",
         "jnp.cumsum(jnp.ones_like(valid), dtype=jnp.int32)",
         (f"{SEEDED}::test_every_member_learns_from_all_data_under_its_own_seed[1]",),
+    ),
+    Mutant(
+        "replayed unrolls are fitted to targets of the parameters that learn",
+        "agents/seeded_impala.py",
+        "self._outputs(self.network, acting, batch.observation) + frozen",
+        "self._outputs(self.network, own.params, batch.observation) + frozen",
+        (f"{SEEDED}::test_with_replay_members_fit_their_values_to_targets_of_those_that_act",),
+    ),
+    Mutant(
+        "with replay members act by what they have just learnt",
+        "agents/seeded_impala.py",
+        "optax.incremental_update(own.params, acting, self.config.target_rate)",
+        "own.params",
+        (f"{SEEDED}::test_with_replay_members_fit_their_values_to_targets_of_those_that_act",),
+    ),
+    Mutant(
+        "unrolls with a reward are not kept apart",
+        "agents/unroll_memory.py",
+        "is_transition & (rows.batch.reward > 0)",
+        "is_transition",
+        ("tests/agents/test_unroll_memory.py::test_unrolls_with_a_reward_are_drawn_once_more",),
     ),
     Mutant(
         "a Boltzmann policy learns of an action by its importance weight",

@@ -200,7 +200,9 @@ class _SeedEnsemble:
         if self.axis_name is not None:  # before rows are numbered
             batch = jax.lax.all_gather(batch, self.axis_name, axis=1, tiled=True)
         seen = batch.transitions
-        state = state._replace(experience=record(state.experience, seen))
+        data, is_valid = seen._replace(is_valid=()), seen.is_valid
+        experience = record(state.experience, data, is_valid, seen.reward > 0)
+        state = state._replace(experience=experience)
         online, optimizer_state, loss = jax.vmap(partial(self._learn, state))(
             state.members, state.online, state.target, state.optimizer_state
         )
@@ -215,9 +217,7 @@ class _SeedEnsemble:
         learnt = acting, online, target, optimizer_state, updates
         before = state.params.acting, state.online, state.target, state.optimizer_state
         # An update without data changes nothing.
-        learnt = jax.tree.map(
-            partial(jnp.where, seen.is_valid.any()), learnt, (*before, state.updates)
-        )
+        learnt = jax.tree.map(partial(jnp.where, is_valid.any()), learnt, (*before, state.updates))
         acting, online, target, optimizer_state, updates = learnt
         return state._replace(
             params=state.params._replace(acting=acting),

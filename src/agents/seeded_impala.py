@@ -16,14 +16,24 @@ import dm_env
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import optax
 from dm_env import specs
 
 from expedition.agents.agent import Agent, Metrics, Trajectory
-from expedition.agents.impala import ActorCriticAgent, Behaviour, ImpalaConfig, ImpalaState
+from expedition.agents.impala import (
+    ActorCriticAgent,
+    Behaviour,
+    Gradient,
+    ImpalaConfig,
+    ImpalaState,
+)
 from expedition.agents.members import own_members, rows_of
+from expedition.agents.unroll_memory import Rows, UnrollMemory, make_memory, minibatches, remember
 from expedition.environments.interface import EnvironmentSpec
+from expedition.exploration.experience import Minibatch
 from expedition.exploration.seeds import gaussian, make_seeds
-from expedition.losses.boltzmann import boltzmann
+from expedition.losses.actor_critic import value_loss
+from expedition.losses.boltzmann import boltzmann, boltzmann_targets
 
 
 @dataclass(frozen=True)
@@ -40,7 +50,16 @@ class SeededImpalaConfig:
     """Of the policy softmax(Q/temperature), whose action values Q each member learns; in units of
     value. None: members have a policy and a value apart, and follow IMPALA's own loss."""
     passes: int = 1
-    """Gradient steps of each member from each batch, whose correction and noise follow suit."""
+    """Gradient steps of each member from each batch, whose correction and noise follow suit; with
+    replay, at each batch, and each from a minibatch of its own."""
+    replay: int | None = None
+    """Unrolls that a buffer holds, of all that were seen: members then learn from minibatches of
+    them, in place of the newest batch alone. None: no buffer."""
+    minibatch: Minibatch = field(default_factory=lambda: Minibatch(4, rewarded_part=0.25))
+    """With replay: the unrolls of a gradient step."""
+    target_rate: float = 0.5
+    """With replay: how far the parameters that act, and that targets are made of, move at each
+    batch towards those that learn."""
     impala: ImpalaConfig = field(default_factory=ImpalaConfig)
     """With a temperature, rho_bar_pg, baseline_cost and entropy_cost mean nothing."""
 
@@ -54,6 +73,15 @@ class SeededImpalaConfig:
         if self.temperature is not None and not self.temperature > 0:
             raise ValueError(
                 f"temperature is {self.temperature}; expected a positive number, or None"
+            )
+        if not 0 < self.target_rate <= 1:
+            raise ValueError(f"target_rate is {self.target_rate}; expected a number in (0, 1]")
+        if self.replay is not None and (
+            self.replay < 1 or self.temperature is None or self.impala.correction == "none"
+        ):
+            raise ValueError(
+                f"replay is {self.replay}, temperature {self.temperature} and correction "
+                f"{self.impala.correction!r}; expected at least 1 unroll, action values and V-trace"
             )
 
     def num_outputs(self, num_actions: int) -> int:
@@ -76,6 +104,7 @@ class SeededState(NamedTuple):
     own: ImpalaState  # [M, ...]
     noise_key: jax.Array
     data: jax.Array  # [] int32, how many there were so far
+    memory: UnrollMemory | None  # of all devices' unrolls; None without replay
 
 
 def seeded_impala(
@@ -84,6 +113,7 @@ def seeded_impala(
     network: nn.Module,
     *,
     num_updates: int,
+    unroll_length: int | None = None,
     prior_network: nn.Module | None = None,
     axis_name: str | None = None,
 ) -> Agent:
@@ -101,23 +131,36 @@ def seeded_impala(
     IMPALA's. One member without noise and prior then is IMPALA. Evaluation takes the action that is
     most probable in the mixture of all members' policies.
 
+    With replay each member fits Q_e in several gradient steps to targets from minibatches of all
+    unrolls, with V-trace from the policies that acted, however long ago. Targets are made once a
+    batch, of the averaged parameters that also act.
+
     Args:
       config: the algorithm's settings.
       spec: shapes of one observation, and a discrete action.
       network: f, which maps observations `[N, ...]` to `[N, config.num_outputs(A)]`.
       num_updates: updates after which the learning rate has fallen to 0.
+      unroll_length: T, of all unrolls; needed with replay.
       prior_network: g; the same as f if there is none.
       axis_name: the `pmap` axis over which members are divided and data are shared; the number of
         devices must divide that of the members. Gradients never leave a device. `init` and `update`
         then need the axis.
 
     Raises:
-      ValueError: the action is no discrete one.
+      ValueError: the action is no discrete one, or replay has no unroll length.
     """
     if not isinstance(spec.action, specs.DiscreteArray):
         raise ValueError(f"the action is {spec.action}; expected a discrete one")
+    if config.replay is not None and unroll_length is None:
+        raise ValueError("replay was given without unroll_length; expected the unrolls' length")
     parts = _SeededImpala(
-        config, spec, network, prior_network or network, num_updates * config.passes, axis_name
+        config,
+        spec,
+        network,
+        prior_network or network,
+        num_updates * config.passes,
+        unroll_length or 0,
+        axis_name,
     )
     return Agent(
         parts.init,
@@ -164,6 +207,7 @@ class _SeededImpala:
     network: nn.Module
     prior_network: nn.Module
     num_steps: int
+    unroll_length: int
     axis_name: str | None
 
     def member(self, prior: Any) -> ActorCriticAgent:
@@ -191,6 +235,7 @@ class _SeededImpala:
     def init(self, key: jax.Array) -> SeededState:
         number = self.config.num_members
         seed_key, network_key = jax.random.split(key)
+        draw_key = jax.random.fold_in(key, 2)  # beside the two above
         seeds = make_seeds(seed_key)
         nothing = jnp.zeros((1, *self.spec.observation.shape), self.spec.observation.dtype)
 
@@ -201,7 +246,18 @@ class _SeededImpala:
         states = jax.vmap(self.alone.init)(keys(network_key))
         numbers = own_members(number, self.axis_name)
         params = SeededParams(states.params, priors)
-        return SeededState(params, numbers, rows_of(states, numbers), seeds.noise, jnp.int32(0))
+        memory = None
+        if self.config.replay is not None:
+            memory = make_memory(
+                self.spec,
+                self.unroll_length,
+                self.config.replay,
+                self.config.minibatch,
+                replacement_key=seeds.replacement,
+                draw_key=draw_key,
+            )
+        own = rows_of(states, numbers)
+        return SeededState(params, numbers, own, seeds.noise, jnp.int32(0), memory)
 
     def act(
         self, params: SeededParams, agents: jax.Array, timestep: dm_env.TimeStep, key: jax.Array
@@ -229,30 +285,36 @@ class _SeededImpala:
         batch = batch._replace(reward=self.alone.training_reward(batch.reward))
         valid = batch.is_transition
         number = state.data + jnp.cumsum(valid, dtype=jnp.int32).reshape(valid.shape) - 1
-        priors = rows_of(state.params.prior, state.numbers)
-        learn = partial(self._learn, state.noise_key, batch, jnp.maximum(number, 0))
-        own, metrics = jax.vmap(learn)(state.numbers, priors, state.own)
+        rows = Rows(batch, jnp.maximum(number, 0))
+        acting, prior = rows_of(state.params, state.numbers)
+        memory = state.memory
+        if memory is None:
+            learn = partial(self._learn, state.noise_key, rows)
+            own, metrics = jax.vmap(learn)(state.numbers, prior, state.own)
+            acting = own.params
+        else:
+            memory = remember(memory, rows)
+            fit = partial(self._fit, state.noise_key, memory)
+            own, metrics = jax.vmap(fit)(state.numbers, prior, acting, state.own)
+            acting = optax.incremental_update(own.params, acting, self.config.target_rate)
         metrics = jax.tree.map(jnp.mean, metrics)
-        members = own.params
         if self.axis_name is not None:
-            members = jax.lax.all_gather(members, self.axis_name, tiled=True)
+            acting = jax.lax.all_gather(acting, self.axis_name, tiled=True)
             metrics = jax.lax.pmean(metrics, self.axis_name)
         data = state.data + jnp.sum(valid, dtype=jnp.int32)
-        params = state.params._replace(members=members)
-        return state._replace(params=params, own=own, data=data), metrics
+        params = state.params._replace(members=acting)
+        return state._replace(params=params, own=own, data=data, memory=memory), metrics
+
+    def _perturbed(self, noise_key: jax.Array, rows: Rows, member: jax.Array) -> Trajectory:
+        """A member's own rewards."""
+        noise = self.config.noise_variance**0.5 * gaussian(noise_key, member, rows.number)
+        return rows.batch._replace(reward=rows.batch.reward + noise)
 
     def _learn(
-        self,
-        noise_key: jax.Array,
-        batch: Trajectory,
-        number: jax.Array,
-        member: jax.Array,
-        prior: Any,
-        own: ImpalaState,
+        self, noise_key: jax.Array, rows: Rows, member: jax.Array, prior: Any, own: ImpalaState
     ) -> tuple[ImpalaState, Metrics]:
-        """One member's update, from rows of these numbers."""
-        noise = self.config.noise_variance**0.5 * gaussian(noise_key, member, number)
-        batch = batch._replace(reward=batch.reward + noise)
+        """One member's update from a batch."""
+        batch = self._perturbed(noise_key, rows, member)
         parts = self.member(prior)
 
         def step(own: ImpalaState, _: None) -> tuple[ImpalaState, Metrics]:
@@ -260,3 +322,61 @@ class _SeededImpala:
 
         own, metrics = jax.lax.scan(step, own, None, length=self.config.passes)
         return own, jax.tree.map(lambda x: x[-1], metrics)
+
+    def _fit(
+        self,
+        noise_key: jax.Array,
+        memory: UnrollMemory,
+        member: jax.Array,
+        prior: Any,
+        acting: Any,
+        own: ImpalaState,
+    ) -> tuple[ImpalaState, Metrics]:
+        """One member's update from all that was seen: of targets of the parameters that act."""
+        config = self.config
+        drawn = minibatches(memory, config.minibatch, member, config.passes)
+        batch = self._perturbed(noise_key, drawn, member)
+        frozen = config.prior_scale * self._outputs(self.prior_network, prior, batch.observation)
+        q = self._outputs(self.network, acting, batch.observation) + frozen
+        targets, metrics = jax.vmap(self._targets)(q, batch)
+
+        def loss(params: Any, batch: Trajectory, frozen: jax.Array, target: jax.Array) -> jax.Array:
+            q = self._outputs(self.network, params, batch.observation[:-1]) + frozen[:-1]
+            q = jnp.take_along_axis(q, batch.action[..., None], axis=-1)[..., 0]
+            weight = batch.is_transition.astype(q.dtype)
+            return value_loss(q, target, weight_tm1=weight, reduction=config.impala.reduction)
+
+        def step(own: ImpalaState, drawn: tuple[Any, ...]) -> tuple[ImpalaState, Metrics]:
+            value, gradient = jax.value_and_grad(loss)(own.params, *drawn)
+            said = Gradient(gradient, {"loss": value}, jnp.float32(0))
+            return self.alone.descend(own, said)
+
+        own, found = jax.lax.scan(step, own, (batch, frozen, targets))
+        return own, jax.tree.map(jnp.mean, found | metrics)
+
+    def _targets(self, q: jax.Array, batch: Trajectory) -> tuple[jax.Array, Metrics]:
+        """What the actions taken are worth, `[T, B]`, for Q of all observations."""
+        config = self.config.impala
+        targets = boltzmann_targets(
+            q,
+            batch.action,
+            batch.extras.log_prob,
+            batch.reward,
+            config.discount * batch.discount,
+            temperature=self.config.temperature,
+            lambda_=config.lambda_,
+            rho_bar=config.rho_bar,
+            c_bar=config.c_bar,
+            continuation_t=batch.continues.astype(q.dtype),
+        )
+        kl = 0.5 * jnp.mean(jnp.square(targets.log_rho))
+        entropy = jnp.mean(targets.entropy)
+        return targets.action_values, {"behaviour_kl": kl, "entropy": entropy}
+
+    def _outputs(self, network: nn.Module, params: Any, observation: Any) -> jax.Array:
+        """A network's, `[..., A]`, for observations of any leading axes."""
+        seen = self.spec.observation.shape
+        leading = observation.shape[: observation.ndim - len(seen)]
+        outputs: Any = network.apply(params, observation.reshape(-1, *seen))
+        shaped: jax.Array = outputs.reshape(*leading, -1)
+        return shaped

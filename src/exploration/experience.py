@@ -1,14 +1,13 @@
 """All that a team has seen, and how minibatches are drawn from it."""
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import chex
 import jax
 import jax.numpy as jnp
 
 from expedition.exploration.replay import Replay, extend, make_replay, sample, sample_newest
-from expedition.exploration.transitions import Transitions
 
 
 @dataclass(frozen=True)
@@ -48,7 +47,7 @@ class Minibatch:
 class Numbered(NamedTuple):
     """Data that know their numbers."""
 
-    data: Transitions  # [...]
+    data: Any  # [...]
     number: jax.Array  # [...] int32
 
 
@@ -59,27 +58,33 @@ class Experience(NamedTuple):
     rewarded: Replay  # of `Numbered`
 
 
-def make_experience(example: Transitions, capacity: int, minibatch: Minibatch) -> Experience:
+def make_experience(example: Any, capacity: int, minibatch: Minibatch) -> Experience:
     """Nothing seen yet.
 
     Args:
-        example: one datum, whose values do not matter; `is_valid` is no part of it.
+        example: one datum, whose values do not matter: a transition, or an unroll.
         capacity: data in each agent's view of the buffer.
         minibatch: says how many rewarded data are kept.
     """
-    datum = example._replace(is_valid=())
-    rewarded = make_replay(Numbered(datum, jnp.int32(0)), minibatch.rewarded_data)
-    return Experience(make_replay(datum, capacity), rewarded)
+    rewarded = make_replay(Numbered(example, jnp.int32(0)), minibatch.rewarded_data)
+    return Experience(make_replay(example, capacity), rewarded)
 
 
-def record(experience: Experience, seen: Transitions) -> Experience:
-    """Adds those of B transitions that are valid, numbered in their order."""
-    data = seen._replace(is_valid=())
-    number = experience.everything.size + jnp.cumsum(seen.is_valid, dtype=jnp.int32) - 1
-    is_rewarded = seen.is_valid & (seen.reward > 0)
+def record(
+    experience: Experience, data: Any, is_valid: chex.Array, is_rewarded: chex.Array
+) -> Experience:
+    """Adds those of B data that are valid, numbered in their order.
+
+    Args:
+        experience: what was seen before.
+        data: the data, [B, ...] each, like the example.
+        is_valid: [B] bool; what is not valid is no datum.
+        is_rewarded: [B] bool, which of them are to be drawn once more.
+    """
+    number = experience.everything.size + jnp.cumsum(is_valid, dtype=jnp.int32) - 1
     return Experience(
-        extend(experience.everything, data, seen.is_valid),
-        extend(experience.rewarded, Numbered(data, number), is_rewarded),
+        extend(experience.everything, data, is_valid),
+        extend(experience.rewarded, Numbered(data, number), is_valid & is_rewarded),
     )
 
 

@@ -18,7 +18,12 @@ interchangeable; the losses see their log-probabilities and entropies only.
 from expedition.losses import categorical, diagonal_gaussian
 from expedition.losses.a2c import a2c_loss
 from expedition.losses.actor_critic import ActorCriticLoss, value_loss
-from expedition.losses.boltzmann import BoltzmannLoss, boltzmann_loss
+from expedition.losses.boltzmann import (
+    BoltzmannLoss,
+    BoltzmannTargets,
+    boltzmann_loss,
+    boltzmann_targets,
+)
 from expedition.losses.impala import ImpalaLoss, impala_loss
 from expedition.losses.policy_gradient import discounted_return, policy_gradient_loss
 from expedition.losses.seed_td import SeedTDLoss, prior_penalty, seed_td_loss
@@ -27,11 +32,13 @@ from expedition.losses.vtrace import VTraceOutput, vtrace
 __all__ = [
     "ActorCriticLoss",
     "BoltzmannLoss",
+    "BoltzmannTargets",
     "ImpalaLoss",
     "SeedTDLoss",
     "VTraceOutput",
     "a2c_loss",
     "boltzmann_loss",
+    "boltzmann_targets",
     "categorical",
     "diagonal_gaussian",
     "discounted_return",

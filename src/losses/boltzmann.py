@@ -5,6 +5,7 @@ from typing import NamedTuple
 import chex
 import jax
 
+from expedition.losses import categorical
 from expedition.losses.actor_critic import value_loss
 from expedition.losses.rows import at_least_float32, filled, reduce_rows, scalars, time_major
 from expedition.losses.vtrace import VTraceOutput, vtrace
@@ -31,6 +32,65 @@ def boltzmann(q: chex.Array, temperature: chex.Numeric) -> tuple[chex.Array, che
     (q,) = at_least_float32(q)
     logits = q / temperature
     return logits, (jax.nn.softmax(logits) * q).sum(axis=-1)
+
+
+class BoltzmannTargets(NamedTuple):
+    """What the actions taken are worth to a policy softmax(Q/τ), and how it differs from theirs."""
+
+    action_values: chex.Array  # [T, ...] r_s + γ_s v_{s+1}; no gradient
+    log_rho: chex.Array  # [T, ...] log π(a_s|x_s) - log μ(a_s|x_s); no gradient
+    entropy: chex.Array  # [T, ...] of the policy; no gradient
+
+
+def boltzmann_targets(
+    q: chex.Array,
+    a_tm1: chex.Array,
+    behaviour_log_prob_tm1: chex.Array,
+    r_t: chex.Array,
+    discount_t: chex.Array,
+    *,
+    temperature: chex.Numeric,
+    lambda_: chex.Numeric = 1.0,
+    rho_bar: chex.Numeric = 1.0,
+    c_bar: chex.Numeric = 1.0,
+    continuation_t: chex.Array | None = None,
+) -> BoltzmannTargets:
+    """Computes V-trace targets of action values, for the policy π = softmax(Q/τ).
+
+    `boltzmann_loss` regresses Q on the targets that Q itself makes. Here they are made of other
+    action values than those that learn: of averaged ones, say, for several gradient steps.
+
+    Args:
+        q: [T + 1, ..., A] Q of all observations.
+        a_tm1: [T, ...] int, the actions taken.
+        behaviour_log_prob_tm1: [T, ...] log μ(a_t|x_t), as the actor recorded it.
+        r_t: [T, ...] the reward that a_t caused.
+        discount_t: [T, ...] γ_t, 0 where a_t ended the episode.
+        temperature: τ > 0, in units of value.
+        lambda_: λ of V-trace; for it and the two thresholds see `vtrace`.
+        rho_bar: ρ̄, clips the ratios of the temporal differences.
+        c_bar: c̄, clips the ratios of the trace.
+        continuation_t: [T, ...] 0 where the trajectory was truncated after a_t, else 1; None: 1.
+
+    Raises:
+        AssertionError: if the shapes do not fit, or if a hyperparameter is not a scalar.
+    """
+    chex.assert_equal_shape_prefix([q[1:], a_tm1], a_tm1.ndim)
+    logits, value = boltzmann(q, temperature)
+    log_rho = categorical.log_prob(logits[:-1], a_tm1) - behaviour_log_prob_tm1
+    corrected = vtrace(
+        value[:-1],
+        value[1:],
+        r_t,
+        discount_t,
+        log_rho,
+        lambda_=lambda_,
+        rho_bar=rho_bar,
+        c_bar=c_bar,
+        continuation_t=continuation_t,
+    )
+    found = corrected.action_values, log_rho, categorical.entropy(logits[:-1])
+    return BoltzmannTargets(*jax.lax.stop_gradient(found))
 
 
 def boltzmann_loss(

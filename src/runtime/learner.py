@@ -2,6 +2,8 @@
 
 import threading
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import jax
@@ -9,12 +11,22 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from expedition.agents.agent import Agent, Metrics
+from expedition.agents.agent import Agent
 from expedition.runtime.prefetch import AXIS, device_axis, local
 
-# One call for all leaves; its results are new arrays, never those that are donated.
-_unstack = jax.jit(lambda tree: jax.tree.map(lambda x: x[0], tree))
 _copy = jax.jit(lambda tree: jax.tree.map(jnp.copy, tree))
+
+
+@partial(jax.tree_util.register_dataclass, data_fields=["values"], meta_fields=["names"])
+@dataclass(frozen=True)
+class _Scalars:
+    """Named scalars as one array: one by one they took as long to the host as a short update."""
+
+    names: tuple[str, ...]
+    values: jax.Array  # [N] float32
+
+    def by_name(self) -> dict[str, float]:
+        return dict(zip(self.names, np.asarray(self.values).tolist(), strict=True))
 
 
 class Learner:
@@ -27,6 +39,9 @@ class Learner:
       devices: where to learn, of all processes; each gets an equal part of every batch.
     """
 
+    _state: Any  # of this process's devices, on a leading axis
+    _params: Any  # of the first of them
+
     def __init__(self, agent: Agent, key: jax.Array, devices: Sequence[jax.Device]) -> None:
         own = local(devices)
         self.device = own[0]
@@ -37,16 +52,26 @@ class Learner:
             for stops in (False, True)
         }
         init = jax.pmap(agent.init, axis_name=AXIS, devices=list(devices))
-        self._state = init(jnp.broadcast_to(key, len(own)))
+        self._hold(init(jnp.broadcast_to(key, len(own))))
         self.compiled = threading.Event()
 
-        def update(state: Any, batch: Any, stops: jax.Array) -> Any:
+        def update(state: Any, batch: Any, stops: jax.Array) -> tuple[Any, Any, _Scalars]:
             state, metrics = agent.update(state, batch)
             # Not finite if any of them is not: before anyone acts by them, or saves them.
-            metrics |= {"parameter_norm": optax.tree.norm(state.params)}
-            return state, metrics, jax.lax.pmax(stops, AXIS)
+            metrics |= {
+                "parameter_norm": optax.tree.norm(state.params),
+                "stops": jax.lax.pmax(stops, AXIS),
+            }
+            values = jnp.stack([jnp.float32(value) for value in metrics.values()])
+            return state, state.params, _Scalars(tuple(metrics), values)
 
-        self._update = jax.pmap(update, axis_name=AXIS, devices=list(devices), donate_argnums=0)
+        self._update = jax.pmap(
+            update,
+            axis_name=AXIS,
+            devices=list(devices),
+            donate_argnums=0,
+            out_axes=(0, None, None),  # parameters are equal on all devices: a copy, to be kept
+        )
 
     def compile(self, like: Any) -> None:
         """Compiles the update for one device's share of a batch (`jax.ShapeDtypeStruct`s).
@@ -66,8 +91,8 @@ class Learner:
             jax.block_until_ready(self._update(_copy(self._state), zeros, self._flags[False]))
         self.compiled.set()
 
-    def update(self, batch: Any, *, stops: bool = False) -> tuple[Metrics, jax.Array]:
-        """One update from a sharded batch.
+    def update(self, batch: Any, *, stops: bool = False) -> tuple[dict[str, float], bool]:
+        """One update from a sharded batch, waited for.
 
         Args:
           batch: what to learn from.
@@ -75,11 +100,12 @@ class Learner:
 
         Returns:
           The metrics, and whether any process wants to stop: all learn it at one update, and none
-          waits for another that has gone. Both are promises, as JAX's arrays are.
+          waits for another that has gone.
         """
-        self._state, metrics, stopped = self._update(self._state, batch, self._flags[stops])
-        told: tuple[Metrics, jax.Array] = _first_replica((metrics, stopped))
-        return told
+        self._state, params, told = self._update(self._state, batch, self._flags[stops])
+        self._params = jax.tree.map(lambda x: x.addressable_data(0), params)
+        metrics = told.by_name()
+        return metrics, metrics.pop("stops") > 0
 
     @property
     def state(self) -> Any:
@@ -92,12 +118,12 @@ class Learner:
 
     def set_state(self, state: Any) -> None:
         """Goes on from what `get_state` gave, on the host or not."""
-        self._state = jax.device_put(state, self._own)
+        self._hold(jax.device_put(state, self._own))
 
     def params(self) -> Any:
-        """A copy of the parameters, on the first device: never the arrays to be donated."""
-        return _first_replica(self._state.params)
+        """The parameters, on the first device: never the arrays to be donated."""
+        return self._params
 
-
-def _first_replica(tree: Any) -> Any:
-    return _unstack(jax.tree.map(lambda x: x.addressable_shards[0].data, tree))
+    def _hold(self, state: Any) -> None:
+        self._state = state
+        self._params = _copy(jax.tree.map(lambda x: x.addressable_data(0)[0], state.params))

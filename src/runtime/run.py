@@ -203,7 +203,7 @@ class Run:
         window, update = self.window, self.window.updates + 1
         window.time.lap("wait")
         self._is_whole = False
-        metrics, stopped = jax.device_get(self.learner.update(batch.content, stops=stops))
+        metrics, stopped = self.learner.update(batch.content, stops=stops)
         bad = [name for name, value in metrics.items() if not np.isfinite(value)]
         if bad:
             raise NonFiniteError(
@@ -215,7 +215,7 @@ class Run:
         window.time.lap("publish")
         self._positions |= batch.positions
         window.add(batch, metrics)
-        self._is_stopped = bool(stopped)
+        self._is_stopped = stopped
         self._is_whole = True
 
     def _save(self, checkpoints: Checkpoints, *, wait: bool = False) -> bool:

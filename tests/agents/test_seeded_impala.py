@@ -14,10 +14,12 @@ from test_impala import random_batch
 
 from expedition.agents import ImpalaConfig, SeededImpalaConfig, impala, seeded_impala
 from expedition.agents.impala import make_optimizer
+from expedition.agents.unroll_memory import minibatches
 from expedition.environments import PROBES, FunctionalBatch, Probe
 from expedition.environments.interface import LAST, EnvironmentSpec
+from expedition.exploration.experience import Minibatch
 from expedition.exploration.seeds import gaussian
-from expedition.losses import boltzmann_loss, categorical
+from expedition.losses import boltzmann_loss, boltzmann_targets, categorical
 from expedition.losses.boltzmann import boltzmann
 from expedition.networks import ActorCritic, MLPTorso, policy_head
 from expedition.runtime import AXIS, RuntimeConfig, evaluate, train
@@ -29,6 +31,14 @@ ADAM = ImpalaConfig(
     optimizer="adam", learning_rate=0.01, discount=0.9, lambda_=0.9, reduction="mean"
 )
 CONFIG = SeededImpalaConfig(num_members=4, noise_variance=0.5, temperature=0.2, impala=ADAM)
+REPLAYED = dataclasses.replace(
+    CONFIG,
+    passes=3,
+    replay=20,
+    minibatch=Minibatch(5, recent_part=0.4, recent_data=3, rewarded_part=0.4, rewarded_data=4),
+    target_rate=0.3,
+)
+LENGTH = 7  # of the batches' unrolls
 
 
 def network(outputs=ACTIONS):
@@ -37,7 +47,9 @@ def network(outputs=ACTIONS):
 
 def make(config=CONFIG, **settings):
     outputs = config.num_outputs(ACTIONS)
-    return seeded_impala(config, SPEC, network(outputs), num_updates=50, **settings)
+    return seeded_impala(
+        config, SPEC, network(outputs), num_updates=50, unroll_length=LENGTH, **settings
+    )
 
 
 def member(tree, index):
@@ -163,6 +175,67 @@ def test_every_member_learns_from_all_data_under_its_own_seed(passes):
     assert state.data == sum(rows) < 3 * 7 * 4
 
 
+def fitted_by_hand(config, states, index):
+    """A member's parameters that act and that learn, from the minibatches it drew."""
+    optimizer, f = make_optimizer(config.impala, 50 * config.passes), network()
+    prior = member(states[0].params.prior, index)
+    theta = acting = member(states[0].own.params, index)
+    moments = optimizer.init(theta)
+
+    def values(theta, x):
+        q = f.apply(theta, x.reshape(-1, 2)) + config.prior_scale * f.apply(prior, x.reshape(-1, 2))
+        return q.reshape(*x.shape[:-1], ACTIONS)
+
+    def loss(theta, batch, targets):
+        q = jnp.take_along_axis(values(theta, batch.observation)[:-1], batch.action[..., None], -1)
+        is_transition = batch.step_type[:-1] != LAST
+        return 0.5 * jnp.mean(is_transition * (q[..., 0] - targets) ** 2)
+
+    for state in states[1:]:
+        drawn = minibatches(state.memory, config.minibatch, index, config.passes)
+        before = acting
+        for i in range(config.passes):
+            batch, number = member(drawn, i)
+            noise = config.noise_variance**0.5 * gaussian(states[0].noise_key, index, number)
+            targets = boltzmann_targets(
+                values(before, batch.observation),
+                batch.action,
+                batch.extras.log_prob,
+                batch.reward + noise,
+                config.impala.discount * batch.discount,
+                temperature=config.temperature,
+                lambda_=config.impala.lambda_,
+                rho_bar=config.impala.rho_bar,
+                c_bar=config.impala.c_bar,
+                continuation_t=batch.step_type[1:] != LAST,
+            ).action_values
+            change, moments = optimizer.update(jax.grad(loss)(theta, batch, targets), moments)
+            theta = jax.tree.map(jnp.add, theta, change)
+        acting = jax.tree.map(
+            lambda new, old: config.target_rate * new + (1 - config.target_rate) * old,
+            theta,
+            before,
+        )
+    return acting, theta
+
+
+def test_with_replay_members_fit_their_values_to_targets_of_those_that_act():
+    """Thresholds, clipped rewards, boundaries; what is drawn is what the memory's test is about."""
+    impala = dataclasses.replace(ADAM, rho_bar=1.7, c_bar=0.9, reduction="mean")
+    config = dataclasses.replace(REPLAYED, impala=impala)
+    agent = make(config)
+    update = jax.jit(agent.update)
+    states = [agent.init(KEY)]
+    for seed in range(3):
+        states.append(update(states[-1], random_batch(seed, width=4))[0])
+    assert np.abs(states[-1].memory.experience.everything.data.batch.reward).max() == 1
+    for index in (0, 3):
+        acting, learning = fitted_by_hand(config, states, index)
+        close = partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-6)
+        jax.tree.map(close, member(states[-1].params.members, index), acting)
+        jax.tree.map(close, member(states[-1].own.params, index), learning)
+
+
 def test_members_share_neither_prior_nor_start_nor_noise():
     silent = dataclasses.replace(CONFIG, noise_variance=0.0)
     first = make().init(KEY)
@@ -206,13 +279,14 @@ def test_it_is_greedy_for_the_mixture_of_all_members_policies():
     np.testing.assert_array_equal(action, np.mean(policies, axis=0).argmax(-1))
 
 
+@pytest.mark.parametrize("config", [CONFIG, REPLAYED], ids=["stream", "replay"])
 @pytest.mark.parametrize("devices", [1, 4])
-def test_results_do_not_depend_on_the_number_of_devices(devices):
-    shared = make(axis_name="devices")
+def test_results_do_not_depend_on_the_number_of_devices(devices, config):
+    shared = make(config, axis_name="devices")
     mesh = {"axis_name": "devices", "devices": jax.devices()[:devices]}
     state = jax.pmap(shared.init, **mesh)(jnp.broadcast_to(KEY, devices))
     update = jax.pmap(shared.update, **mesh)
-    expected, metrics = updated(make())
+    expected, metrics = updated(make(config))
     for seed in range(3):
         batch = random_batch(seed, width=4)._replace(actor_state=())
         parts = jax.tree.map(lambda x: np.stack(np.split(x, devices, axis=1)), batch)
@@ -236,11 +310,20 @@ def test_results_do_not_depend_on_the_number_of_devices(devices):
         ({"prior_scale": -1.0}, "prior_scale is -1.0; expected at least 0"),
         ({"noise_variance": -0.1}, "noise_variance is -0.1; expected at least 0"),
         ({"temperature": 0.0}, "temperature is 0.0; expected a positive number, or None"),
+        ({"target_rate": 0.0}, "target_rate is 0.0; expected a number in"),
+        ({"replay": 0}, "replay is 0.*expected at least 1 unroll"),
+        ({"replay": 9, "temperature": None}, "temperature None .*expected.* action values"),
+        ({"replay": 9, "impala": ImpalaConfig(correction="none")}, "'none'; expected.* V-trace"),
     ],
 )
 def test_wrong_settings_are_refused(wrong, message):
     with pytest.raises(ValueError, match=message):
         SeededImpalaConfig(**wrong)
+
+
+def test_replay_needs_the_length_of_its_unrolls():
+    with pytest.raises(ValueError, match="expected the unrolls' length"):
+        seeded_impala(REPLAYED, SPEC, network(), num_updates=1)
 
 
 def test_real_actions_are_refused():

@@ -22,21 +22,24 @@ MIXED = Minibatch(size=16, recent_part=0.375, recent_data=10, rewarded_part=0.25
 COUNT = 500
 
 
-def seen(numbers, rewarded, is_valid):
+add = jax.jit(record)
+
+
+def seen(numbers, rewarded):
     """Transitions that tell their number."""
     x = np.asarray(numbers, np.float32)
     two = np.stack([x, -x], axis=1)
     reward = np.where(np.isin(numbers, rewarded), 0.9, -0.1).astype(np.float32)
-    return Transitions(two, x.astype(np.int32), reward, np.ones_like(x), two + 1, is_valid)
+    return Transitions(two, x.astype(np.int32), reward, np.ones_like(x), two + 1, ())
 
 
 def after(minibatch, rewarded, *, last=60, capacity=100):
     """What is there after the data 0 to last, with an invalid row after each third."""
     experience = make_experience(EXAMPLE, capacity, minibatch)
-    add = jax.jit(record)
     for start in range(0, last, 3):
         numbers = [start, start + 1, start + 2, rewarded[0] if rewarded else -1]
-        experience = add(experience, seen(numbers, rewarded, np.array([True] * 3 + [False])))
+        data = seen(numbers, rewarded)
+        experience = add(experience, data, np.array([True] * 3 + [False]), data.reward > 0)
     return experience
 
 

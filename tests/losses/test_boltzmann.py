@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from vtrace_oracle import Thresholds, random_rows, vtrace_from_definition
 
-from expedition.losses import boltzmann_loss, categorical, impala_loss
+from expedition.losses import boltzmann_loss, boltzmann_targets, categorical, impala_loss
 from expedition.losses.boltzmann import boltzmann
 
 TAU = 0.3
@@ -67,6 +67,43 @@ def test_it_regresses_the_values_of_the_actions_taken_on_vtraces_targets(reducti
     np.testing.assert_allclose(found.total, expected / scale, rtol=1e-9)
     entropy = -np.sum(used * np.sum(policy * np.log(policy), -1))
     np.testing.assert_allclose(found.entropy, entropy / scale, rtol=1e-9)
+
+
+def test_targets_are_vtraces_for_the_policy_of_other_action_values():
+    rows, thresholds = random_rows(4, (9, 4)), Thresholds()
+    rng = np.random.default_rng(2)
+    q, action = rng.normal(size=(10, 4, 3)), rng.integers(3, size=(9, 4))
+    weight = np.exp(q / TAU)
+    policy = weight / weight.sum(-1, keepdims=True)
+    value = (policy * q).sum(-1)
+    rows = rows._replace(v_tm1=value[:-1], v_t=value[1:])
+    _, advantages = vtrace_from_definition(rows, thresholds)
+    ratio = np.minimum(thresholds.rho_bar_pg, np.exp(rows.log_rho_tm1))
+    log_prob = np.log(np.take_along_axis(policy[:-1], action[..., None], -1)[..., 0])
+
+    def targets(q):
+        return boltzmann_targets(
+            q,
+            action,
+            log_prob - rows.log_rho_tm1,
+            rows.r_t,
+            rows.discount_t,
+            temperature=TAU,
+            lambda_=thresholds.lambda_,
+            rho_bar=thresholds.rho_bar,
+            c_bar=thresholds.c_bar,
+            continuation_t=rows.continuation_t,
+        )
+
+    with jax.enable_x64(True):
+        found = targets(jnp.asarray(q))
+        gradient = jax.grad(lambda q: sum(jnp.sum(x) for x in targets(q)))(jnp.asarray(q))
+    np.testing.assert_allclose(found.action_values, advantages / ratio + value[:-1], rtol=1e-9)
+    np.testing.assert_allclose(found.log_rho, rows.log_rho_tm1, rtol=1e-9)
+    np.testing.assert_allclose(found.entropy, -np.sum(policy * np.log(policy), -1)[:-1], rtol=1e-9)
+    np.testing.assert_array_equal(gradient, 0)
+    with pytest.raises(AssertionError):
+        targets(q[:-1])
 
 
 def one_step(loss, q, action, reward, behaviour, **settings):
