@@ -137,7 +137,7 @@ TEAM = dataclasses.replace(  # the sparse swing-up, as seeded IMPALA's command h
     agent=dataclasses.replace(
         SWINGUP.agent, discount=0.99, entropy_cost=0.01, learning_rate=3e-3, global_norm_clip=1e3
     ),
-    runtime=RuntimeConfig(total_steps=1_500_000, environments_per_actor=16),
+    runtime=RuntimeConfig(total_steps=900_000, environments_per_actor=16),
     evaluation_episodes=16,
 )
 PRESETS = {

@@ -16,6 +16,7 @@ import flax.linen as nn
 
 from expedition.agents import Agent, ImpalaConfig, SeededImpalaConfig, seeded_impala
 from expedition.environments import EnvironmentSpec
+from expedition.exploration import Minibatch
 from expedition.networks import MLPTorso
 from expedition.runtime import AXIS, RuntimeConfig
 
@@ -73,15 +74,29 @@ SWINGUP = Config(
         total_steps=1_000_000, batch_size=16, environments_per_actor=16, actors=1
     ),
 )
-TEAM = dataclasses.replace(
+TEAM = dataclasses.replace(  # a rare reward: learnt from more than once
     DEEP_SEA,
     environment="swingup",
-    hidden=(32, 32),
     agent=SeededImpalaConfig(
-        num_members=8, temperature=0.05, impala=dataclasses.replace(ADAM, learning_rate=3e-3)
+        num_members=15,
+        prior_scale=6.0,
+        passes=200,
+        replay=100_000,
+        minibatch=Minibatch(
+            4, recent_part=0.375, recent_data=1200, rewarded_part=0.25, rewarded_data=2000
+        ),
+        target_rate=0.25,
+        impala=dataclasses.replace(ADAM, learning_rate=2e-3),
     ),
-    runtime=RuntimeConfig(total_steps=1_500_000, environments_per_actor=16),
-    evaluation_episodes=16,
+    runtime=RuntimeConfig(
+        total_steps=900_000,
+        unroll_length=10,
+        batch_size=30,
+        environments_per_actor=30,
+        actors=1,
+        queue_capacity=1,
+    ),
+    evaluation_episodes=30,
 )
 PRESETS = {
     "deep_sea": DEEP_SEA,
@@ -107,7 +122,14 @@ def make_agent(config: Config, spec: EnvironmentSpec) -> Agent:
     outputs = config.agent.num_outputs(actions)
     network = nn.Sequential([MLPTorso(config.hidden), nn.Dense(outputs)])
     updates = config.runtime.num_updates
-    return seeded_impala(config.agent, spec, network, num_updates=updates, axis_name=AXIS)
+    return seeded_impala(
+        config.agent,
+        spec,
+        network,
+        num_updates=updates,
+        unroll_length=config.runtime.unroll_length,
+        axis_name=AXIS,
+    )
 
 
 EXPERIMENT = Experiment("seeded_impala", __doc__, preset, make_agent)

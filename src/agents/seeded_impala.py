@@ -335,10 +335,6 @@ class _SeededImpala:
         """One member's update from all that was seen: of targets of the parameters that act."""
         config = self.config
         drawn = minibatches(memory, config.minibatch, member, config.passes)
-        batch = self._perturbed(noise_key, drawn, member)
-        frozen = config.prior_scale * self._outputs(self.prior_network, prior, batch.observation)
-        q = self._outputs(self.network, acting, batch.observation) + frozen
-        targets, metrics = jax.vmap(self._targets)(q, batch)
 
         def loss(params: Any, batch: Trajectory, frozen: jax.Array, target: jax.Array) -> jax.Array:
             q = self._outputs(self.network, params, batch.observation[:-1]) + frozen[:-1]
@@ -346,13 +342,19 @@ class _SeededImpala:
             weight = batch.is_transition.astype(q.dtype)
             return value_loss(q, target, weight_tm1=weight, reduction=config.impala.reduction)
 
-        def step(own: ImpalaState, drawn: tuple[Any, ...]) -> tuple[ImpalaState, Metrics]:
-            value, gradient = jax.value_and_grad(loss)(own.params, *drawn)
+        def step(own: ImpalaState, rows: Rows) -> tuple[ImpalaState, Metrics]:
+            batch = self._perturbed(noise_key, rows, member)
+            x = batch.observation
+            frozen = config.prior_scale * self._outputs(self.prior_network, prior, x)
+            q = self._outputs(self.network, acting, x) + frozen
+            target, metrics = self._targets(q, batch)
+            value, gradient = jax.value_and_grad(loss)(own.params, batch, frozen, target)
             said = Gradient(gradient, {"loss": value}, jnp.float32(0))
-            return self.alone.descend(own, said)
+            own, found = self.alone.descend(own, said)
+            return own, found | metrics
 
-        own, found = jax.lax.scan(step, own, (batch, frozen, targets))
-        return own, jax.tree.map(jnp.mean, found | metrics)
+        own, metrics = jax.lax.scan(step, own, drawn)
+        return own, jax.tree.map(jnp.mean, metrics)
 
     def _targets(self, q: jax.Array, batch: Trajectory) -> tuple[jax.Array, Metrics]:
         """What the actions taken are worth, `[T, B]`, for Q of all observations."""
