@@ -56,6 +56,8 @@ class Config:
     """At most, of all agents together, but at least 200 of each."""
     regret_agents: tuple[int, ...] = (1, 2, 5, 10, 20, 50, 100)
     """Numbers of agents whose regret is measured; empty: not at all."""
+    regret_algorithms: tuple[str, ...] = ("seed_lsvi",)
+    """Whose regret is measured: 16 to 64 worlds at once, which networks take long for."""
     regret_size: int = 10
     """Size of the sea for that."""
     regret_episodes: int = 100
@@ -66,9 +68,10 @@ class Config:
     def __post_init__(self) -> None:
         if not (self.sizes and self.agents and self.algorithms and self.instances > 0):
             raise ValueError("sizes, agents, algorithms or instances is empty; expected some")
-        for name in self.algorithms:
-            if name not in ALGORITHMS:
-                raise ValueError(f"algorithm {name!r} was given; expected some of {[*ALGORITHMS]}")
+        teams = [name for name in ALGORITHMS if not name.startswith("bootstrapped")]
+        for names, known in ((self.algorithms, [*ALGORITHMS]), (self.regret_algorithms, teams)):
+            for name in set(names) - set(known):
+                raise ValueError(f"algorithm {name!r} was given; expected some of {known}")
 
     def limit(self, agents: int) -> int:
         """Episodes of each of K agents, at most."""
@@ -165,7 +168,7 @@ def run(config: Config) -> None:
     plots.require()
     cells = cells_of(config)
     folder = config.out or Path("runs/deep_sea-quick" if config.quick else "runs/deep_sea")
-    free = ("sizes", "agents", "algorithms", "instances", "regret_agents")
+    free = ("sizes", "agents", "algorithms", "instances", "regret_agents", "regret_algorithms")
     open_folder(folder, config, free=free)
     table = Rows(folder / "deep_sea.csv")
     instances = range(1 if config.quick else config.instances)
@@ -215,10 +218,9 @@ def _fill(
 
 def _measure_regret(folder: Path, config: Config) -> None:
     episodes = config.regret_episodes
-    names = [name for name in config.algorithms if name == "seed_lsvi"]
     cells = []
     for k in config.regret_agents:
-        for name in names:
+        for name in config.regret_algorithms:
             team = make_team(name, config.regret_size, k, episodes, config.constants)
             cells.append((name, k, partial(mean_regret, team, k, episodes)))
     with Reporter(cells=len(cells)) as report:

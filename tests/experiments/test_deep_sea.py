@@ -98,7 +98,12 @@ def test_every_algorithm_fits_a_sea(name):
 
 @pytest.mark.parametrize(
     ("wrong", "named"),
-    [({"algorithms": ("sonar",)}, "'sonar'"), ({"sizes": ()}, "sizes"), ({"instances": 0}, "inst")],
+    [
+        ({"algorithms": ("sonar",)}, "'sonar'"),
+        ({"regret_algorithms": ("bootstrapped_lsvi",)}, "'bootstrapped_lsvi'.*expected.*seed_lsvi"),
+        ({"sizes": ()}, "sizes"),
+        ({"instances": 0}, "inst"),
+    ],
 )
 def test_settings_out_of_range_are_named(wrong, named):
     with pytest.raises(ValueError, match=named):
