@@ -22,6 +22,8 @@ from expedition.exploration import Minibatch, RegressionConfig, one_hot_regressi
 from expedition.networks import ActorCritic, CellMLP, MLPTorso, policy_head
 from experiments.seeded_impala import DEEP_SEA
 
+STAYS_AS_IT_IS = 10**9  # updates: the learning rate
+
 
 @dataclass(frozen=True)
 class Constants:
@@ -59,13 +61,16 @@ class Constants:
     """Of IMPALA."""
     seeded: SeededImpalaConfig = DEEP_SEA.agent
     """Seeded IMPALA's own, those of its command; of its members at most one an agent acts."""
+    replay_passes: int = 20
+    """Gradient steps of each member after an episode, of seeded IMPALA with replay; a member an
+    agent, with prior, noise and step size as the networks that learn values have them."""
+    replay_episodes: int = 16
+    """Episodes in the minibatch of such a step."""
 
     def __post_init__(self) -> None:
-        if min(self.models, self.updates, self.steps, self.turns) < 1:
-            raise ValueError(
-                f"models is {self.models}, updates {self.updates}, steps {self.steps} and turns "
-                f"{self.turns}; expected at least 1 of each"
-            )
+        for name in ("models", "updates", "steps", "turns", "replay_passes", "replay_episodes"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}; expected at least 1")
 
 
 class Team(NamedTuple):
@@ -185,6 +190,23 @@ def _seeded_impala(size: int, agents: int, episodes: int, constants: Constants) 
     return Team(agent, sea, unroll=size, at_once=agents)
 
 
+def _replayed_impala(size: int, agents: int, episodes: int, constants: Constants) -> Team:
+    sea = DeepSea(size, observation="cell")
+    config = replace(
+        constants.seeded,
+        num_members=agents,
+        prior_scale=constants.prior_scale,
+        noise_variance=constants.noise_variance,
+        passes=constants.replay_passes,
+        replay=agents * episodes,
+        minibatch=Minibatch(constants.replay_episodes),
+        impala=replace(constants.seeded.impala, learning_rate=constants.learning_rate),
+    )
+    network = CellMLP(sea.num_cells, config.num_outputs(2), constants.hidden)
+    agent = seeded_impala(config, sea.spec, network, num_updates=STAYS_AS_IT_IS, unroll_length=size)
+    return Team(agent, sea, unroll=size, at_once=agents)
+
+
 Maker = Callable[[int, int, int, Constants], Team]
 ALGORITHMS: dict[str, Maker] = {
     "seed_lsvi": _seed_lsvi,
@@ -194,5 +216,6 @@ ALGORITHMS: dict[str, Maker] = {
     "dqn": _dqn,
     "impala": _impala,
     "seeded_impala": _seeded_impala,
+    "replayed_impala": _replayed_impala,
 }
 """An algorithm is known to the sweep by its line here."""

@@ -14,6 +14,7 @@ LABELS = {
     "dqn": "DQN",
     "impala": "IMPALA",
     "psrl": "PSRL",
+    "replayed_impala": "replayed IMPALA",
     "seed_sampling": "seed sampling",
     "seed_lsvi": "seed LSVI",
     "seed_td": "seed TD",
