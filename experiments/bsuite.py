@@ -36,7 +36,6 @@ from expedition.runtime.parameters import Versioned
 from expedition.runtime.unroll import abstract_trajectory
 from experiments.sweep import SettingsError, command
 
-UNLIMITED = 10**9  # updates: the learning rate stays as it is
 HIDDEN = (64, 64)  # widths of IMPALA's networks, seeded or not
 ADAM = ImpalaConfig(reduction="mean", max_abs_reward=None, optimizer="adam", learning_rate=3e-3)
 
@@ -51,7 +50,7 @@ class Player(NamedTuple):
 def _impala(spec: EnvironmentSpec, lstm: bool) -> Player:
     core = LSTMCore(32) if lstm else None
     network = ActorCritic(MLPTorso(HIDDEN), policy_head(spec.action), core)
-    return Player(impala(ADAM, spec, network, num_updates=UNLIMITED), unroll=32)
+    return Player(impala(ADAM, spec, network, num_updates=None), unroll=32)
 
 
 def _seeded_impala(spec: EnvironmentSpec, lstm: bool) -> Player:
@@ -66,7 +65,7 @@ def _seeded_impala(spec: EnvironmentSpec, lstm: bool) -> Player:
     network = nn.Sequential(
         [MLPTorso(HIDDEN), nn.Dense(config.num_outputs(spec.action.num_values))]
     )
-    agent = seeded_impala(config, spec, network, num_updates=UNLIMITED)
+    agent = seeded_impala(config, spec, network, num_updates=None)
     return Player(model_per_episode(agent, config.num_members), unroll=32)
 
 

@@ -151,7 +151,12 @@ def cells_of(config: Config) -> list[tuple[str, int, int]]:
         for k in (config.agents if not algorithm.startswith("bootstrapped") else (1,))
         for size in ((5, 10) if config.quick else config.sizes)
     ]
-    for algorithm, size, k in cells:
+    regret = [
+        (algorithm, config.regret_size, k)
+        for algorithm in config.regret_algorithms
+        for k in (() if config.quick else config.regret_agents)
+    ]
+    for algorithm, size, k in [*cells, *regret]:
         try:
             make_team(algorithm, size, k, CHUNK, config.constants)
         except ValueError as error:

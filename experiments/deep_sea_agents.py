@@ -22,8 +22,6 @@ from expedition.exploration import Minibatch, RegressionConfig, one_hot_regressi
 from expedition.networks import ActorCritic, CellMLP, MLPTorso, policy_head
 from experiments.seeded_impala import DEEP_SEA
 
-STAYS_AS_IT_IS = 10**7  # updates: the learning rate, which falls to 0 by then
-
 
 @dataclass(frozen=True)
 class Constants:
@@ -36,7 +34,7 @@ class Constants:
     noise_variance: float = 1e-4
     """Variance v of the seeds' noise."""
     discount: float = 0.99
-    """Discount gamma of the networks; the regressions have 1."""
+    """Discount gamma of the networks, but of seeded IMPALA's; the regressions have 1."""
     batch_size: int = 128
     """Data of a gradient step."""
     learning_rate: float = 3e-3
@@ -60,7 +58,8 @@ class Constants:
     entropy_cost: float = 0.01
     """Of IMPALA."""
     seeded: SeededImpalaConfig = DEEP_SEA.agent
-    """Seeded IMPALA's own, those of its command; of its members at most one an agent acts."""
+    """Seeded IMPALA's own, those of its command; of its members at most one an agent acts. With
+    replay it has only temperature, averaging and what `impala` says but the step size from here."""
     replay_passes: int = 20
     """Gradient steps of each member after an episode, of seeded IMPALA with replay; a member an
     agent, with prior, noise and step size as the networks that learn values have them."""
@@ -186,7 +185,7 @@ def _seeded_impala(size: int, agents: int, episodes: int, constants: Constants) 
     members = min(agents, constants.seeded.num_members)
     config = replace(constants.seeded, num_members=members)
     network = CellMLP(sea.num_cells, config.num_outputs(2), constants.hidden)
-    agent = seeded_impala(config, sea.spec, network, num_updates=episodes)
+    agent = seeded_impala(config, sea.spec, network, num_updates=episodes, unroll_length=size)
     return Team(agent, sea, unroll=size, at_once=agents)
 
 
@@ -203,7 +202,7 @@ def _replayed_impala(size: int, agents: int, episodes: int, constants: Constants
         impala=replace(constants.seeded.impala, learning_rate=constants.learning_rate),
     )
     network = CellMLP(sea.num_cells, config.num_outputs(2), constants.hidden)
-    agent = seeded_impala(config, sea.spec, network, num_updates=STAYS_AS_IT_IS, unroll_length=size)
+    agent = seeded_impala(config, sea.spec, network, num_updates=None, unroll_length=size)
     return Team(agent, sea, unroll=size, at_once=agents)
 
 

@@ -83,7 +83,7 @@ TEAM = dataclasses.replace(  # a rare reward: learnt from more than once
         passes=200,
         replay=100_000,
         minibatch=Minibatch(
-            4, recent_part=0.375, recent_data=1200, rewarded_part=0.25, rewarded_data=2000
+            4, recent_part=0.5, recent_data=1200, rewarded_part=0.25, rewarded_data=2000
         ),
         target_rate=0.25,
         impala=dataclasses.replace(ADAM, learning_rate=2e-3),

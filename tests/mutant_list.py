@@ -626,8 +626,8 @@ MUTANTS = [
     Mutant(
         "replayed unrolls are fitted to targets of the parameters that learn",
         "agents/seeded_impala.py",
-        "self._outputs(self.network, acting, batch.observation) + frozen",
-        "self._outputs(self.network, own.params, batch.observation) + frozen",
+        "self._outputs(self.network, acting, x) + frozen",
+        "self._outputs(self.network, own.params, x) + frozen",
         (f"{SEEDED}::test_with_replay_members_fit_their_values_to_targets_of_those_that_act",),
     ),
     Mutant(

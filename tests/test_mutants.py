@@ -35,6 +35,12 @@ def test_mutant_that_raises_is_not_counted_as_killed(pool):
     assert pool.apply(mutants.kill, [mutant]).startswith(mutants.BROKEN)
 
 
+def test_every_mutants_text_occurs_once():
+    for mutant in mutants.MUTANTS:
+        source = (mutants.ROOT / "src" / mutant.file).read_text()
+        assert source.count(mutant.old) == 1, mutant.name
+
+
 def test_text_that_does_not_occur_once_is_refused(pool):
     mutant = mutants.MUTANTS[0]._replace(old="log_prob_tm1")
     with pytest.raises(ValueError, match=r"occurs \d+ times"):

@@ -19,7 +19,7 @@ def a3c(
     spec: EnvironmentSpec,
     network: ActorCritic,
     *,
-    num_updates: int,
+    num_updates: int | None,
     axis_name: str | None = None,
 ) -> Agent:
     """Builds the agent.
@@ -31,7 +31,7 @@ def a3c(
       config: the algorithm's settings, those of IMPALA.
       spec: shapes of one observation and one action.
       network: the actor-critic; its head must fit the action.
-      num_updates: updates after which the learning rate has fallen to 0.
+      num_updates: updates after which the learning rate has fallen to 0; None: it stays.
       axis_name: the `pmap` axis over which gradients of several actors are combined.
     """
     parts = ActorCriticAgent(config, spec, network, num_updates, axis_name)

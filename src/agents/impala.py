@@ -120,7 +120,7 @@ def impala(
     spec: EnvironmentSpec,
     network: PolicyAndValue,
     *,
-    num_updates: int,
+    num_updates: int | None,
     axis_name: str | None = None,
 ) -> Agent:
     """Builds the agent.
@@ -129,7 +129,7 @@ def impala(
       config: the algorithm's settings.
       spec: shapes of one observation and one action.
       network: the actor-critic, an `ActorCritic`; its head must fit the action.
-      num_updates: updates after which the learning rate has fallen to 0.
+      num_updates: updates after which the learning rate has fallen to 0; None: it stays.
       axis_name: the `pmap` axis over which the gradients of the batch's parts are combined.
         The combined gradient is that of the whole batch, whatever the number of devices.
 
@@ -151,14 +151,15 @@ class ActorCriticAgent:
     config: ImpalaConfig
     spec: EnvironmentSpec
     network: PolicyAndValue
-    num_updates: int
+    num_updates: int | None
     axis_name: str | None
     temperature: float | None = None
     """Of a network whose policy is softmax(Q/temperature): Q is learnt (`boltzmann_loss`); None:
     IMPALA's loss, for any network."""
 
     def __post_init__(self) -> None:
-        _require(self.num_updates > 0, "num_updates", self.num_updates, "at least 1")
+        if self.num_updates is not None:
+            _require(self.num_updates > 0, "num_updates", self.num_updates, "at least 1")
 
     def bundle(self, update: Callable[..., Any], digest: Callable[..., Any] | None = None) -> Agent:
         """The agent that learns by this update."""
@@ -288,9 +289,11 @@ class ActorCriticAgent:
         }
 
 
-def make_optimizer(config: ImpalaConfig, num_updates: int) -> optax.GradientTransformation:
-    """Global-norm clipping, then RMSProp or Adam with a linearly falling learning rate."""
-    learning_rate = optax.linear_schedule(config.learning_rate, 0.0, num_updates)
+def make_optimizer(config: ImpalaConfig, num_updates: int | None) -> optax.GradientTransformation:
+    """Global-norm clipping, then RMSProp or Adam with a linearly falling learning rate, or not."""
+    learning_rate: optax.ScalarOrSchedule = config.learning_rate
+    if num_updates is not None:
+        learning_rate = optax.linear_schedule(config.learning_rate, 0.0, num_updates)
     if config.optimizer == "adam":
         rule = optax.adam(learning_rate)
     else:

@@ -33,7 +33,7 @@ from expedition.environments.interface import EnvironmentSpec
 from expedition.exploration.experience import Minibatch
 from expedition.exploration.seeds import gaussian, make_seeds
 from expedition.losses.actor_critic import value_loss
-from expedition.losses.boltzmann import boltzmann, boltzmann_targets
+from expedition.losses.boltzmann import BoltzmannTargets, boltzmann, boltzmann_targets
 
 
 @dataclass(frozen=True)
@@ -50,11 +50,12 @@ class SeededImpalaConfig:
     """Of the policy softmax(Q/temperature), whose action values Q each member learns; in units of
     value. None: members have a policy and a value apart, and follow IMPALA's own loss."""
     passes: int = 1
-    """Gradient steps of each member from each batch, whose correction and noise follow suit; with
-    replay, at each batch, and each from a minibatch of its own."""
+    """Gradient steps of each member after each batch. Without replay all are from that batch, with
+    V-trace made anew for each; with replay each is from a minibatch of its own."""
     replay: int | None = None
-    """Unrolls that a buffer holds, of all that were seen: members then learn from minibatches of
-    them, in place of the newest batch alone. None: no buffer."""
+    """Unrolls that a member's view of a buffer holds, at least half as many as come at once:
+    members learn from minibatches of them, in place of the newest batch alone. Each device and
+    checkpoint holds twice as many. None: no buffer."""
     minibatch: Minibatch = field(default_factory=lambda: Minibatch(4, rewarded_part=0.25))
     """With replay: the unrolls of a gradient step."""
     target_rate: float = 0.5
@@ -112,7 +113,7 @@ def seeded_impala(
     spec: EnvironmentSpec,
     network: nn.Module,
     *,
-    num_updates: int,
+    num_updates: int | None,
     unroll_length: int | None = None,
     prior_network: nn.Module | None = None,
     axis_name: str | None = None,
@@ -132,14 +133,14 @@ def seeded_impala(
     most probable in the mixture of all members' policies.
 
     With replay each member fits Q_e in several gradient steps to targets from minibatches of all
-    unrolls, with V-trace from the policies that acted, however long ago. Targets are made once a
-    batch, of the averaged parameters that also act.
+    unrolls, with V-trace from the policies that acted, however long ago. Targets are made of the
+    averaged parameters that also act, which move once a batch.
 
     Args:
       config: the algorithm's settings.
       spec: shapes of one observation, and a discrete action.
       network: f, which maps observations `[N, ...]` to `[N, config.num_outputs(A)]`.
-      num_updates: updates after which the learning rate has fallen to 0.
+      num_updates: updates after which the learning rate has fallen to 0; None: it stays.
       unroll_length: T, of all unrolls; needed with replay.
       prior_network: g; the same as f if there is none.
       axis_name: the `pmap` axis over which members are divided and data are shared; the number of
@@ -158,7 +159,7 @@ def seeded_impala(
         spec,
         network,
         prior_network or network,
-        num_updates * config.passes,
+        None if num_updates is None else num_updates * config.passes,
         unroll_length or 0,
         axis_name,
     )
@@ -206,7 +207,7 @@ class _SeededImpala:
     spec: EnvironmentSpec
     network: nn.Module
     prior_network: nn.Module
-    num_steps: int
+    num_steps: int | None
     unroll_length: int
     axis_name: str | None
 
@@ -347,19 +348,20 @@ class _SeededImpala:
             x = batch.observation
             frozen = config.prior_scale * self._outputs(self.prior_network, prior, x)
             q = self._outputs(self.network, acting, x) + frozen
-            target, metrics = self._targets(q, batch)
-            value, gradient = jax.value_and_grad(loss)(own.params, batch, frozen, target)
-            said = Gradient(gradient, {"loss": value}, jnp.float32(0))
-            own, found = self.alone.descend(own, said)
-            return own, found | metrics
+            targets = self._targets(q, batch)
+            given = batch, frozen, targets.action_values
+            value, gradient = jax.value_and_grad(loss)(own.params, *given)
+            losses = {"loss": value, "entropy": self._mean_entropy(targets, batch)}
+            kl = 0.5 * jnp.mean(jnp.square(targets.log_rho))
+            return self.alone.descend(own, Gradient(gradient, losses, kl))
 
         own, metrics = jax.lax.scan(step, own, drawn)
         return own, jax.tree.map(jnp.mean, metrics)
 
-    def _targets(self, q: jax.Array, batch: Trajectory) -> tuple[jax.Array, Metrics]:
-        """What the actions taken are worth, `[T, B]`, for Q of all observations."""
+    def _targets(self, q: jax.Array, batch: Trajectory) -> BoltzmannTargets:
+        """What the actions taken are worth, for Q of all observations."""
         config = self.config.impala
-        targets = boltzmann_targets(
+        return boltzmann_targets(
             q,
             batch.action,
             batch.extras.log_prob,
@@ -371,9 +373,12 @@ class _SeededImpala:
             c_bar=config.c_bar,
             continuation_t=batch.continues.astype(q.dtype),
         )
-        kl = 0.5 * jnp.mean(jnp.square(targets.log_rho))
-        entropy = jnp.mean(targets.entropy)
-        return targets.action_values, {"behaviour_kl": kl, "entropy": entropy}
+
+    def _mean_entropy(self, targets: BoltzmannTargets, batch: Trajectory) -> jax.Array:
+        """Of transitions, added up as the loss is."""
+        entropies = targets.entropy * batch.is_transition
+        total: jax.Array = jnp.sum(entropies)
+        return total if self.config.impala.reduction == "sum" else jnp.mean(entropies)
 
     def _outputs(self, network: nn.Module, params: Any, observation: Any) -> jax.Array:
         """A network's, `[..., A]`, for observations of any leading axes."""

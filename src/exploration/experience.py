@@ -15,15 +15,16 @@ class Minibatch:
     """What a minibatch is made of; what is in no other part is drawn uniformly from all data."""
 
     size: int = 16
-    """Data."""
+    """Items: unrolls where unrolls are kept, else transitions."""
     recent_part: float = 0.0
-    """Part of them that is drawn from the newest data only."""
+    """Part of them that is drawn from the newest items only."""
     recent_data: int = 10_000
-    """How many data are the newest."""
+    """How many items are the newest."""
     rewarded_part: float = 0.0
-    """Part that is drawn from data with a positive reward, as soon as there are any."""
+    """Part that is drawn from items with a positive reward, as soon as there are any."""
     rewarded_data: int = 10_000
-    """How many of these are kept, the newest; at least half as many as come at once."""
+    """How many of these are kept, the newest; at least half as many as come at once, and no more
+    than the buffer of all holds."""
 
     def __post_init__(self) -> None:
         for name in ("size", "recent_data", "rewarded_data"):
@@ -35,6 +36,12 @@ class Minibatch:
                 f"recent_part is {parts[0]} and rewarded_part {parts[1]}; expected numbers in "
                 "[0, 1] with a sum of at most 1"
             )
+        for part in parts:
+            if part > 0 and round(part * self.size) == 0:
+                raise ValueError(
+                    f"a part of {part} of {self.size} was given, which is none; expected 0, or a "
+                    "larger part or size"
+                )
 
     @property
     def counts(self) -> tuple[int, int, int]:
@@ -66,7 +73,8 @@ def make_experience(example: Any, capacity: int, minibatch: Minibatch) -> Experi
         capacity: data in each agent's view of the buffer.
         minibatch: says how many rewarded data are kept.
     """
-    rewarded = make_replay(Numbered(example, jnp.int32(0)), minibatch.rewarded_data)
+    kept = min(minibatch.rewarded_data, capacity)
+    rewarded = make_replay(Numbered(example, jnp.int32(0)), kept)
     return Experience(make_replay(example, capacity), rewarded)
 
 

@@ -92,6 +92,9 @@ def test_every_algorithm_fits_a_sea(name):
     actor = team.agent.initial_actor_state(20)
     action, _, _ = jax.eval_shape(team.agent.act, state.params, actor, batch, jax.random.key(0))
     assert action.shape == (20,)
+    start, dive = deep_sea.dives(team, 20, 50)
+    running = jax.eval_shape(start, jax.random.split(jax.random.key(0), 2))
+    assert jax.eval_shape(dive, running, jnp.arange(5))[1].shape == (5, 2)
     assert 10 % team.unroll == 0
     assert 20 % team.at_once == 0
 
@@ -115,6 +118,11 @@ def test_algorithms_are_held_against_sizes_and_teams_before_any_runs(tmp_path):
         assert {name for name, _, _ in deep_sea.cells_of(config)} == set(ALGORITHMS)
     config = deep_sea.Config(out=tmp_path / "new", agents=(16,))
     with pytest.raises(SettingsError, match=r"seed_td, N = 10, K = 16: .*10 turns of 16 agents"):
+        deep_sea.run(config)
+    config = deep_sea.Config(
+        out=tmp_path / "new", regret_algorithms=("seed_td",), regret_agents=(15,)
+    )
+    with pytest.raises(SettingsError, match=r"seed_td, N = 10, K = 15: .*10 turns of 15 agents"):
         deep_sea.run(config)
     assert not (tmp_path / "new").exists()
 

@@ -102,6 +102,7 @@ def test_minibatches_differ_between_keys_only():
         {"rewarded_data": 0},
         {"recent_part": -0.1},
         {"recent_part": 0.6, "rewarded_part": 0.5},
+        {"size": 2, "rewarded_part": 0.25},
     ],
     ids=str,
 )

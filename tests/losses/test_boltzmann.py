@@ -81,14 +81,14 @@ def test_targets_are_vtraces_for_the_policy_of_other_action_values():
     ratio = np.minimum(thresholds.rho_bar_pg, np.exp(rows.log_rho_tm1))
     log_prob = np.log(np.take_along_axis(policy[:-1], action[..., None], -1)[..., 0])
 
-    def targets(q):
+    def targets(q, temperature=TAU):
         return boltzmann_targets(
             q,
             action,
             log_prob - rows.log_rho_tm1,
             rows.r_t,
             rows.discount_t,
-            temperature=TAU,
+            temperature=temperature,
             lambda_=thresholds.lambda_,
             rho_bar=thresholds.rho_bar,
             c_bar=thresholds.c_bar,
@@ -104,6 +104,8 @@ def test_targets_are_vtraces_for_the_policy_of_other_action_values():
     np.testing.assert_array_equal(gradient, 0)
     with pytest.raises(AssertionError):
         targets(q[:-1])
+    with pytest.raises(AssertionError, match="temperature"):
+        targets(q, temperature=np.ones(3))
 
 
 def one_step(loss, q, action, reward, behaviour, **settings):

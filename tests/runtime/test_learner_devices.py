@@ -57,12 +57,19 @@ def test_the_sum_is_the_mean_times_the_rows(unrolls):
     np.testing.assert_allclose(total["gradient_norm"], rows * mean["gradient_norm"], rtol=1e-4)
 
 
-def test_params_survive_the_donation_of_the_state(unrolls):
-    devices = jax.devices()[:2]
+@pytest.mark.parametrize("num_devices", [1, 2])
+def test_params_survive_the_donation_of_the_state(unrolls, num_devices):
+    """Those of the start, of an update, and of one that was compiled before."""
+    devices = jax.devices()[:num_devices]
     learner = Learner(make_agent("mean"), jax.random.key(0), devices)
-    held = learner.params()
-    before = jax.device_get(held)
     batch = make_batch(unrolls, devices).content
-    learner.update(batch)
-    learner.update(batch)
-    jax.tree.map(np.testing.assert_array_equal, jax.device_get(held), before)
+    like = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), batch)
+    held, copies = [], []
+    for step in (None, learner.update, learner.compile, learner.update, learner.update):
+        if step is not None:
+            step(like if step == learner.compile else batch)
+        newest = jax.tree.map(lambda x: x[0], jax.device_get(learner.state.params))
+        jax.tree.map(np.testing.assert_array_equal, jax.device_get(learner.params()), newest)
+        held.append(learner.params())
+        copies.append(newest)
+    jax.tree.map(np.testing.assert_array_equal, jax.device_get(held), copies)
