@@ -353,8 +353,9 @@ def _tell(job: Job, summary: dict[str, Any]) -> None:
             f"greedy policy: return {result['mean']:.2f} +- {result['standard_deviation']:.2f} "
             f"over {result['episodes']} fresh episodes"
         )
+    speed = summary["steps_per_second"]  # None before two updates of this start
     print(
         f"{summary['exit_state']} after {summary['wall_seconds']:.0f} s, "
-        f"{summary['env_steps']:,} steps, {summary['steps_per_second'] or 0:,.0f} steps/s"
+        f"{summary['env_steps']:,} steps" + ("" if speed is None else f", {speed:,.0f} steps/s")
     )
     print(f"results: {job.folder}")
