@@ -175,6 +175,9 @@ def test_every_member_learns_from_all_data_under_its_own_seed(passes):
     assert state.data == sum(rows) < 3 * 7 * 4
 
 
+draw = jax.jit(minibatches, static_argnames=("minibatch", "count"))
+
+
 def fitted_by_hand(config, states, index):
     """A member's parameters that act and that learn, from the minibatches it drew."""
     optimizer, f = make_optimizer(config.impala, 50 * config.passes), network()
@@ -191,26 +194,29 @@ def fitted_by_hand(config, states, index):
         is_transition = batch.step_type[:-1] != LAST
         return 0.5 * jnp.mean(is_transition * (q[..., 0] - targets) ** 2)
 
+    @jax.jit
+    def descend(theta, moments, before, batch, number):
+        noise = config.noise_variance**0.5 * gaussian(states[0].noise_key, index, number)
+        targets = boltzmann_targets(
+            values(before, batch.observation),
+            batch.action,
+            batch.extras.log_prob,
+            batch.reward + noise,
+            config.impala.discount * batch.discount,
+            temperature=config.temperature,
+            lambda_=config.impala.lambda_,
+            rho_bar=config.impala.rho_bar,
+            c_bar=config.impala.c_bar,
+            continuation_t=batch.step_type[1:] != LAST,
+        ).action_values
+        change, moments = optimizer.update(jax.grad(loss)(theta, batch, targets), moments)
+        return jax.tree.map(jnp.add, theta, change), moments
+
     for state in states[1:]:
-        drawn = minibatches(state.memory, config.minibatch, index, config.passes)
+        drawn = draw(state.memory, config.minibatch, index, config.passes)
         before = acting
         for i in range(config.passes):
-            batch, number = member(drawn, i)
-            noise = config.noise_variance**0.5 * gaussian(states[0].noise_key, index, number)
-            targets = boltzmann_targets(
-                values(before, batch.observation),
-                batch.action,
-                batch.extras.log_prob,
-                batch.reward + noise,
-                config.impala.discount * batch.discount,
-                temperature=config.temperature,
-                lambda_=config.impala.lambda_,
-                rho_bar=config.impala.rho_bar,
-                c_bar=config.impala.c_bar,
-                continuation_t=batch.step_type[1:] != LAST,
-            ).action_values
-            change, moments = optimizer.update(jax.grad(loss)(theta, batch, targets), moments)
-            theta = jax.tree.map(jnp.add, theta, change)
+            theta, moments = descend(theta, moments, before, *member(drawn, i))
         acting = jax.tree.map(
             lambda new, old: config.target_rate * new + (1 - config.target_rate) * old,
             theta,
