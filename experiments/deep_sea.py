@@ -57,7 +57,7 @@ class Config:
     regret_agents: tuple[int, ...] = (1, 2, 5, 10, 20, 50, 100)
     """Numbers of agents whose regret is measured; empty: not at all."""
     regret_algorithms: tuple[str, ...] = ("seed_lsvi",)
-    """Whose regret is measured: 16 to 64 worlds at once, which networks take long for."""
+    """Of those that run, whose regret is measured; 16 to 64 worlds, slow for networks."""
     regret_size: int = 10
     """Size of the sea for that."""
     regret_episodes: int = 100
@@ -72,6 +72,12 @@ class Config:
         for names, known in ((self.algorithms, [*ALGORITHMS]), (self.regret_algorithms, teams)):
             for name in set(names) - set(known):
                 raise ValueError(f"algorithm {name!r} was given; expected some of {known}")
+
+    @property
+    def regret_cells(self) -> list[tuple[str, int]]:
+        """The (algorithm, K) whose regret is to be measured."""
+        names = [name for name in self.regret_algorithms if name in self.algorithms]
+        return [] if self.quick else [(name, k) for k in self.regret_agents for name in names]
 
     def limit(self, agents: int) -> int:
         """Episodes of each of K agents, at most."""
@@ -151,11 +157,7 @@ def cells_of(config: Config) -> list[tuple[str, int, int]]:
         for k in (config.agents if not algorithm.startswith("bootstrapped") else (1,))
         for size in ((5, 10) if config.quick else config.sizes)
     ]
-    regret = [
-        (algorithm, config.regret_size, k)
-        for algorithm in config.regret_algorithms
-        for k in (() if config.quick else config.regret_agents)
-    ]
+    regret = [(algorithm, config.regret_size, k) for algorithm, k in config.regret_cells]
     for algorithm, size, k in [*cells, *regret]:
         try:
             make_team(algorithm, size, k, CHUNK, config.constants)
@@ -180,7 +182,7 @@ def run(config: Config) -> None:
     with Reporter(cells=len(cells) * len(instances)) as report:
         for cell in cells:
             _fill(table, cell, instances, config, report)
-    if config.regret_agents and not config.quick:
+    if config.regret_cells:
         _measure_regret(folder, config)
     deep_sea_plots.draw(folder)
     print(deep_sea_plots.summary(folder))
@@ -224,10 +226,9 @@ def _fill(
 def _measure_regret(folder: Path, config: Config) -> None:
     episodes = config.regret_episodes
     cells = []
-    for k in config.regret_agents:
-        for name in config.regret_algorithms:
-            team = make_team(name, config.regret_size, k, episodes, config.constants)
-            cells.append((name, k, partial(mean_regret, team, k, episodes)))
+    for name, k in config.regret_cells:
+        team = make_team(name, config.regret_size, k, episodes, config.constants)
+        cells.append((name, k, partial(mean_regret, team, k, episodes)))
     with Reporter(cells=len(cells)) as report:
         fill(
             Table(folder / "regret.csv", "mean_regret"),

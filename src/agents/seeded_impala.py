@@ -34,6 +34,7 @@ from expedition.exploration.experience import Minibatch
 from expedition.exploration.seeds import gaussian, make_seeds
 from expedition.losses.actor_critic import value_loss
 from expedition.losses.boltzmann import BoltzmannTargets, boltzmann, boltzmann_targets
+from expedition.losses.rows import reduce_rows
 
 
 @dataclass(frozen=True)
@@ -351,9 +352,15 @@ class _SeededImpala:
             targets = self._targets(q, batch)
             given = batch, frozen, targets.action_values
             value, gradient = jax.value_and_grad(loss)(own.params, *given)
-            losses = {"loss": value, "entropy": self._mean_entropy(targets, batch)}
+            entropy = reduce_rows(
+                lambda row: row,
+                targets.entropy,
+                weight_tm1=batch.is_transition.astype(q.dtype),
+                reduction=config.impala.reduction,
+            )
             kl = 0.5 * jnp.mean(jnp.square(targets.log_rho))
-            return self.alone.descend(own, Gradient(gradient, losses, kl))
+            found = Gradient(gradient, {"loss": value, "entropy": entropy}, kl)
+            return self.alone.descend(own, found)
 
         own, metrics = jax.lax.scan(step, own, drawn)
         return own, jax.tree.map(jnp.mean, metrics)
@@ -373,12 +380,6 @@ class _SeededImpala:
             c_bar=config.c_bar,
             continuation_t=batch.continues.astype(q.dtype),
         )
-
-    def _mean_entropy(self, targets: BoltzmannTargets, batch: Trajectory) -> jax.Array:
-        """Of transitions, added up as the loss is."""
-        entropies = targets.entropy * batch.is_transition
-        total: jax.Array = jnp.sum(entropies)
-        return total if self.config.impala.reduction == "sum" else jnp.mean(entropies)
 
     def _outputs(self, network: nn.Module, params: Any, observation: Any) -> jax.Array:
         """A network's, `[..., A]`, for observations of any leading axes."""

@@ -76,6 +76,7 @@ def boltzmann_targets(
         AssertionError: if the shapes do not fit, or if a hyperparameter is not a scalar.
     """
     chex.assert_equal_shape_prefix([q[1:], a_tm1], a_tm1.ndim)
+    (q,) = at_least_float32(q)
     (temperature,) = scalars(q.dtype, temperature=temperature)
     logits, value = boltzmann(q, temperature)
     log_rho = categorical.log_prob(logits[:-1], a_tm1) - behaviour_log_prob_tm1

@@ -127,6 +127,13 @@ def test_algorithms_are_held_against_sizes_and_teams_before_any_runs(tmp_path):
     assert not (tmp_path / "new").exists()
 
 
+def test_regret_is_measured_of_those_that_run():
+    measured = {"regret_agents": (3, 10), "regret_algorithms": ("seed_lsvi", "impala")}
+    config = deep_sea.Config(algorithms=("dqn", "impala"), **measured)
+    assert config.regret_cells == [("impala", 3), ("impala", 10)]
+    assert deep_sea.Config(quick=True, **measured).regret_cells == []
+
+
 def test_seeded_impala_has_the_constants_of_its_command():
     """And of its members no more than agents, since the others would never act."""
     for agents, members in ((4, 4), (100, DEEP_SEA.agent.num_members)):

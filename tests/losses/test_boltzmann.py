@@ -106,6 +106,9 @@ def test_targets_are_vtraces_for_the_policy_of_other_action_values():
         targets(q[:-1])
     with pytest.raises(AssertionError, match="temperature"):
         targets(q, temperature=np.ones(3))
+    half = jnp.asarray(q, jnp.bfloat16)
+    widened = targets(half.astype(jnp.float32))
+    jax.tree.map(np.testing.assert_array_equal, targets(half), widened)  # nor is τ rounded
 
 
 def one_step(loss, q, action, reward, behaviour, **settings):
