@@ -69,6 +69,24 @@ def _seeded_impala(spec: EnvironmentSpec, lstm: bool) -> Player:
     return Player(model_per_episode(agent, config.num_members), unroll=32)
 
 
+def _replayed_impala(spec: EnvironmentSpec, lstm: bool) -> Player:
+    """The same with replay: its members fit action values to V-trace targets of all it has seen."""
+    _refuse_memory("replayed_impala", lstm)
+    unroll = 10
+    config = SeededImpalaConfig(
+        num_members=8,
+        prior_scale=1.0,
+        noise_variance=1e-4,
+        passes=4,
+        replay=1_000,
+        minibatch=Minibatch(16),
+        impala=ADAM,
+    )
+    network = SkipMLP(spec.action.num_values)
+    agent = seeded_impala(config, spec, network, num_updates=None, unroll_length=unroll)
+    return Player(model_per_episode(agent, config.num_members), unroll)
+
+
 def _seed_td(spec: EnvironmentSpec, lstm: bool) -> Player:
     """One agent that acts by another of its 20 seeds in each episode: bootstrapped DQN."""
     _refuse_memory("seed_td", lstm)
@@ -86,6 +104,7 @@ def _refuse_memory(agent: str, lstm: bool) -> None:
 
 AGENTS: dict[str, Callable[[EnvironmentSpec, bool], Player]] = {
     "impala": _impala,
+    "replayed_impala": _replayed_impala,
     "seed_td": _seed_td,
     "seeded_impala": _seeded_impala,
 }
@@ -99,7 +118,7 @@ class Config:
     id: tuple[str, ...] = ("catch/0",)
     """bsuite's names of settings of environments."""
     agent: str = "impala"
-    """impala, seed_td or seeded_impala."""
+    """impala, replayed_impala, seed_td or seeded_impala."""
     lstm: bool = False
     """Whether IMPALA has a memory."""
     episodes: int | None = None

@@ -33,7 +33,13 @@ def test_a_run_leaves_bsuites_table(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("agent", "lstm"), [("impala", True), ("seed_td", False), ("seeded_impala", False)]
+    ("agent", "lstm"),
+    [
+        ("impala", True),
+        ("replayed_impala", False),
+        ("seed_td", False),
+        ("seeded_impala", False),
+    ],
 )
 def test_every_agent_fits_an_environment(agent, lstm):
     spec = Catch().spec
@@ -44,7 +50,7 @@ def test_every_agent_fits_an_environment(agent, lstm):
     assert jax.tree.structure(after) == jax.tree.structure(state)
 
 
-@pytest.mark.parametrize("agent", ["seed_td", "seeded_impala"])
+@pytest.mark.parametrize("agent", ["replayed_impala", "seed_td", "seeded_impala"])
 def test_only_impala_has_a_memory(agent):
     with pytest.raises(SettingsError, match=f"for {agent}; only impala"):
         command.AGENTS[agent](Catch().spec, True)
