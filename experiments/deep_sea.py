@@ -85,7 +85,7 @@ class Config:
 
 
 def dives(team: Team, agents: int, episodes: int) -> tuple[Any, Any]:
-    """The sweep's two compiled functions.
+    """The sweep's two functions, to be compiled.
 
     Args:
         team: the algorithm.
@@ -123,8 +123,7 @@ def dives(team: Team, agents: int, episodes: int) -> tuple[Any, Any]:
     def dive(running: Running, numbers: jax.Array) -> tuple[Running, jax.Array]:
         return jax.lax.scan(episode, running, numbers)
 
-    once = {"xla_backend_optimization_level": 0}  # it runs once: compiled in a tenth of the time
-    return jax.jit(parts.start, compiler_options=once), jax.jit(dive, donate_argnums=0)
+    return parts.start, dive
 
 
 def solved_after(bad: np.ndarray, agents: int) -> int | None:
@@ -204,7 +203,7 @@ def _fill(
         if functions is None:
             report.show(f"{title}: compiling")
             team = make_team(algorithm, size, k, episodes, config.constants)
-            functions = dives(team, k, episodes)
+            functions = _compiled(*dives(team, k, episodes))
         start, dive = functions
         running = start(named_key(jax.random.key(config.seed), "instance", instance)[None])
         bad = np.zeros(0)
@@ -221,6 +220,11 @@ def _fill(
         report.note(f"{algorithm:18} N {size:<3} K {k:<4} {what} episodes each, {seconds:.0f} s")
     if functions is not None:
         jax.clear_caches()
+
+
+def _compiled(start: Any, dive: Any) -> tuple[Any, Any]:
+    once = {"xla_backend_optimization_level": 0}  # it runs once: compiled in a tenth of the time
+    return jax.jit(start, compiler_options=once), jax.jit(dive, donate_argnums=0)
 
 
 def _measure_regret(folder: Path, config: Config) -> None:

@@ -1,5 +1,6 @@
 """The sweep of deep sea: when a sea is solved, what is counted, what a second start does."""
 
+import csv
 from typing import NamedTuple
 
 import jax
@@ -39,7 +40,7 @@ def late_team(size, agents):
 
 
 def test_bad_episodes_are_counted_when_they_end():
-    start, dive = deep_sea.dives(late_team(3, 2), 2, 8)
+    start, dive = map(jax.jit, deep_sea.dives(late_team(3, 2), 2, 8))
     running, first = dive(start(jax.random.split(jax.random.key(0), 1)), jnp.arange(2))
     _, then = dive(running, jnp.arange(2, 8))
     np.testing.assert_array_equal(np.concatenate([first, then])[:, 0], [2, 2, 2, 1, 1, 1, 1, 1])
@@ -132,6 +133,26 @@ def test_regret_is_measured_of_those_that_run():
     config = deep_sea.Config(algorithms=("dqn", "impala"), **measured)
     assert config.regret_cells == [("impala", 3), ("impala", 10)]
     assert deep_sea.Config(quick=True, **measured).regret_cells == []
+
+
+def test_regret_is_what_a_team_dived_in_vain(tmp_path):
+    """Ten agents with seeds find the treasure of five rows, where 32 dives at random find it."""
+    config = deep_sea.Config(
+        out=tmp_path,
+        sizes=(5,),
+        agents=(10,),
+        algorithms=("seed_lsvi",),
+        instances=1,
+        regret_agents=(10,),
+        regret_size=5,
+        regret_episodes=20,
+    )
+    deep_sea.run(config)
+    with (tmp_path / "regret.csv").open() as file:
+        (row,) = csv.DictReader(file)
+    assert (row["algorithm"], row["agents"]) == ("seed_lsvi", "10")
+    assert 0.5 < float(row["mean_regret"]) < 10
+    assert (tmp_path / "regret.png").exists()
 
 
 def test_seeded_impala_has_the_constants_of_its_command():
