@@ -205,6 +205,13 @@ MUTANTS = [
         ("tests/runtime/test_recurrent_replay.py", "tests/networks/test_networks_cores.py"),
     ),
     Mutant(
+        "numbers written out are not JAX's",
+        "exploration/threefry.py",
+        "ROTATIONS[group % 2]",
+        "ROTATIONS[0]",
+        ("tests/exploration/test_threefry.py",),
+    ),
+    Mutant(
         "a seed's agent ignored",
         "exploration/seeds.py",
         "*_integers(agent=agent, number=number))[0]",

@@ -17,6 +17,7 @@ from expedition.environments.interface import (
     FunctionalEnvironment,
     check_shape,
 )
+from expedition.exploration.threefry import written_out
 
 
 class _BatchState(NamedTuple):
@@ -52,7 +53,7 @@ class FunctionalBatch:
         self.num_environments = num_environments
         self.frames_per_step = 1
         self._environment = environment
-        self._key = key
+        self._key = written_out(key)
         self._state: _BatchState | None = None
 
     def reset(self) -> dm_env.TimeStep:

@@ -39,9 +39,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))  # of Threefry-2x32
-
-Words = tuple[jax.Array, jax.Array]  # a key, a counter or a block of Threefry: uint32 [...] each
+from expedition.exploration.threefry import Words, block, check_kind
 
 FEISTEL_ROUNDS = 12  # each of the 24 orders of four slots then has 1/24, to 0.1 %
 
@@ -190,27 +188,7 @@ def _of_all(
 
 
 def _bits(key: jax.Array, agent: ArrayLike, number: ArrayLike) -> jax.Array:
-    return _block(_key_words(key), *_integers(agent=agent, number=number))[0]
-
-
-def _block(key_words: Words, high: ArrayLike, low: ArrayLike) -> Words:
-    """Threefry-2x32 in 20 rounds of the counters (high, low): two independent words each.
-
-    Equal to `jax.extend.random.threefry_2x32`, but written out. JAX's runs its rounds in a loop on
-    CPUs, into which XLA cannot fuse what reads the words: `gaussian` takes 1.6 times as long and
-    `replacement_slot` 4 times. It also joins the counters to one array, for which agents that are
-    sharded over devices would be gathered.
-    """
-    keys = (*key_words, key_words[0] ^ key_words[1] ^ 0x1BD11BDA)
-    counters = (x.astype(jnp.uint32) for x in jnp.broadcast_arrays(high, low))
-    x, y = (counter + key for counter, key in zip(counters, key_words, strict=True))
-    for group in range(5):
-        for rotation in ROTATIONS[group % 2]:
-            x += y
-            y = x ^ ((y << rotation) | (y >> (32 - rotation)))
-        x += keys[(group + 1) % 3]
-        y += keys[(group + 2) % 3] + (group + 1)
-    return x, y
+    return block(_key_words(key), *_integers(agent=agent, number=number))[0]
 
 
 def _to_uniform(bits: jax.Array) -> jax.Array:
@@ -236,7 +214,7 @@ def _permuted(
     inverse: bool,
 ) -> jax.Array:
     """π_kc(index), or its inverse; the identity in cycle 0 and before."""
-    words = _block(_key_words(key), agent, cycle)  # each permutation has a Threefry key of its own
+    words = block(_key_words(key), agent, cycle)  # each permutation has a Threefry key of its own
 
     def walk(state: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
         index, is_walking = state
@@ -258,7 +236,7 @@ def _feistel(key_words: Words, index: jax.Array, capacity: int, *, inverse: bool
     side += side % 2
 
     def shift(number: jax.Array, half: jax.Array) -> jax.Array:
-        return _block(key_words, number, half)[0] % side
+        return block(key_words, number, half)[0] % side
 
     def forward(number: jax.Array, halves: Words) -> Words:
         left, right = halves
@@ -275,11 +253,7 @@ def _feistel(key_words: Words, index: jax.Array, capacity: int, *, inverse: bool
 
 
 def _key_words(key: jax.Array) -> Words:
-    if (kind := jax.random.key_impl(key)) != "threefry2x32":
-        raise ValueError(
-            f"a key of kind {kind!r} was given; expected 'threefry2x32', whose numbers do not "
-            "depend on the batching: make it with jax.random.key(seed, impl='threefry2x32')"
-        )
+    check_kind(key)
     words = jax.random.key_data(key)
     if words.shape != (2,):
         raise ValueError(

@@ -128,27 +128,24 @@ class EpisodeCounter:
 
     def __init__(self, num_environments: int, training_reward: Callable[[Any], Any]) -> None:
         self._training_reward = training_reward
-        self._returns = np.zeros((num_environments, 2))
-        self._length = np.zeros(num_environments, np.int64)
+        self._sums = np.zeros((num_environments, 3))  # the columns are an `Episode`'s fields
 
     def count(self, trajectory: Trajectory) -> list[Episode]:
-        """The episodes that ended in the unroll."""
-        episodes = []
-        both = np.stack([trajectory.reward, self._training_reward(trajectory.reward)], axis=-1)
-        rows = zip(both, trajectory.is_transition, ~trajectory.continues, strict=True)
-        for rewards, is_transition, ended in rows:
-            self._returns += np.where(is_transition[:, None], rewards, 0.0)
-            self._length += is_transition
-            for i in np.flatnonzero(ended):
-                given, trained_on = self._returns[i].tolist()
-                episodes.append(Episode(given, trained_on, int(self._length[i])))
-                self._returns[i], self._length[i] = 0.0, 0
-        return episodes
+        """The episodes that ended in the unroll, in the order of their ends."""
+        reward = trajectory.reward
+        added = np.stack([reward, self._training_reward(reward), np.ones_like(reward)], axis=-1)
+        sums = np.where(trajectory.is_transition[..., None], added.astype(np.float64), 0.0)
+        for row, goes_on in zip(sums, trajectory.continues, strict=True):
+            row += self._sums
+            self._sums = np.where(goes_on[:, None], row, 0.0)
+        ended = sums[~trajectory.continues].tolist()
+        return [Episode(given, trained_on, int(length)) for given, trained_on, length in ended]
 
     def get_state(self) -> tuple[np.ndarray, np.ndarray]:
         """Returns `[B, 2]` and lengths `[B]` so far of the episodes that go on."""
-        return self._returns.copy(), self._length.copy()
+        return self._sums[:, :2].copy(), self._sums[:, 2].astype(np.int64)
 
     def set_state(self, state: tuple[np.ndarray, np.ndarray]) -> None:
         """Goes on from there."""
-        self._returns, self._length = (np.array(x) for x in state)
+        returns, lengths = state
+        self._sums = np.column_stack([returns, lengths]).astype(np.float64)
