@@ -12,6 +12,7 @@ import jax
 import numpy as np
 
 from expedition.environments import FunctionalBatch
+from expedition.exploration.threefry import without_loop
 from expedition.runtime import named_key, select_devices
 from expedition.runtime.actor import Actor, actor_functions
 from expedition.runtime.learner import Learner
@@ -73,7 +74,9 @@ def _played_alone(environment: FunctionalBatch, length: int) -> Rate:
     timestep, key = environment.reset(), jax.random.key(0)
 
     def act(params: Any, state: Any, timestep: Any, key: jax.Array, number: jax.Array) -> Any:
-        drawn = jax.random.randint(jax.random.fold_in(key, number), (num,), 0, actions)
+        drawn = jax.random.randint(
+            without_loop(jax.random.fold_in(key, number)), (num,), 0, actions
+        )
         return drawn, (), state
 
     def steps() -> int:

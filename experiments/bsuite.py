@@ -36,7 +36,7 @@ from expedition.runtime.parameters import Versioned
 from expedition.runtime.unroll import abstract_trajectory
 from experiments.sweep import SettingsError, command
 
-HIDDEN = (64, 64)  # widths of IMPALA's networks, seeded or not
+HIDDEN = (64, 64)  # widths of IMPALA's networks, seeded or not, but with replay
 ADAM = ImpalaConfig(reduction="mean", max_abs_reward=None, optimizer="adam", learning_rate=3e-3)
 
 
@@ -70,13 +70,14 @@ def _seeded_impala(spec: EnvironmentSpec, lstm: bool) -> Player:
 
 
 def _replayed_impala(spec: EnvironmentSpec, lstm: bool) -> Player:
-    """The same with replay: its members fit action values to V-trace targets of all it has seen."""
+    """Seeded IMPALA with replay: its members fit action values to targets of what was seen."""
     _refuse_memory("replayed_impala", lstm)
     unroll = 10
     config = SeededImpalaConfig(
         num_members=8,
         prior_scale=1.0,
         noise_variance=1e-4,
+        temperature=0.01,
         passes=4,
         replay=1_000,
         minibatch=Minibatch(16),

@@ -17,6 +17,7 @@ from dm_env import specs
 
 from expedition.agents.agent import Agent, Metrics, Trajectory
 from expedition.environments.interface import FIRST, EnvironmentSpec
+from expedition.exploration.threefry import without_loop
 from expedition.losses import boltzmann_loss, categorical, diagonal_gaussian, impala_loss
 from expedition.networks.actor_critic import PolicyAndValue
 
@@ -202,7 +203,7 @@ class ActorCriticAgent:
 
     def choose(self, parameters: Any, key: jax.Array) -> tuple[jax.Array, Behaviour]:
         """Draws from the policy of these parameters."""
-        action = self._policy.sample(parameters, key)
+        action = self._policy.sample(parameters, without_loop(key))
         return action, Behaviour(self._policy.log_prob(parameters, action), parameters)
 
     def training_reward(self, reward: Any) -> Any:

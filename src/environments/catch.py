@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from dm_env import specs
 
 from expedition.environments.interface import EnvironmentSpec, first, transition
+from expedition.exploration.threefry import without_loop
 
 
 class CatchState(NamedTuple):
@@ -49,7 +50,7 @@ class Catch:
     def reset(self, key: jax.Array) -> tuple[CatchState, dm_env.TimeStep]:
         """Puts the ball in a random column of the top row, the paddle in the middle."""
         # Half the price of `randint` at compile and run time; its bias is below 1e-6.
-        column = jnp.floor(jax.random.uniform(key) * self.columns).astype(jnp.int32)
+        column = jnp.floor(jax.random.uniform(without_loop(key)) * self.columns).astype(jnp.int32)
         state = CatchState(jnp.int32(0), column, jnp.int32(self.columns // 2))
         return state, first(self._board(state))
 

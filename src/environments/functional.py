@@ -17,7 +17,7 @@ from expedition.environments.interface import (
     FunctionalEnvironment,
     check_shape,
 )
-from expedition.exploration.threefry import written_out
+from expedition.exploration import threefry
 
 
 class _BatchState(NamedTuple):
@@ -53,7 +53,7 @@ class FunctionalBatch:
         self.num_environments = num_environments
         self.frames_per_step = 1
         self._environment = environment
-        self._key = written_out(key)
+        self._key = key
         self._state: _BatchState | None = None
 
     def reset(self) -> dm_env.TimeStep:
@@ -129,7 +129,7 @@ def _step(
             partial(jnp.where, ended), environment.reset(reset_key), environment.step(inner, action)
         )
 
-    keys = jax.random.split(jax.random.fold_in(key, state.calls), len(state.ended))
+    keys = threefry.split(threefry.fold_in(key, state.calls), len(state.ended))
     states, timestep = jax.vmap(step_or_reset)(state.environment, state.ended, actions, keys)
     return _BatchState(states, timestep.step_type == LAST, state.calls + 1), timestep
 

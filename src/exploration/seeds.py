@@ -39,7 +39,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from expedition.exploration.threefry import Words, block, check_kind
+from expedition.exploration.threefry import Words, block
 
 FEISTEL_ROUNDS = 12  # each of the 24 orders of four slots then has 1/24, to 0.1 %
 
@@ -253,7 +253,11 @@ def _feistel(key_words: Words, index: jax.Array, capacity: int, *, inverse: bool
 
 
 def _key_words(key: jax.Array) -> Words:
-    check_kind(key)
+    if (kind := jax.random.key_impl(key)) != "threefry2x32":
+        raise ValueError(
+            f"a key of kind {kind!r} was given; expected 'threefry2x32', whose numbers do not "
+            "depend on the batching: make it with jax.random.key(seed, impl='threefry2x32')"
+        )
     words = jax.random.key_data(key)
     if words.shape != (2,):
         raise ValueError(

@@ -1,9 +1,11 @@
 """Threefry-2x32 written out: the random bits of JAX's own, at a fraction of the time on a CPU.
 
 JAX runs the cipher's rounds in a loop on CPUs, five turns of some fifteen instructions each, into
-which XLA cannot fuse what reads the words. For the few numbers that a batch of environments draws
-at a step, these loops took half the time of the step's program (docs/benchmarks.md). Written out,
-a draw is one instruction with its reader.
+which XLA cannot fuse what reads the words. Where a batch of environments draws a few numbers at a
+step, these loops took half the time of catch's program. Written out, XLA fuses them.
+
+Keys stay JAX's own: `fold_in` and `split` give what those of `jax.random` give, and only who draws
+gives `without_loop(key)` to `jax.random`.
 
 Source: Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3" (Threefry).
 """
@@ -12,7 +14,7 @@ import math
 
 import jax
 import jax.numpy as jnp
-from jax.extend.random import define_prng_impl
+from jax.extend.random import define_prng_impl, threefry_prng_impl
 from jax.typing import ArrayLike
 
 ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
@@ -46,26 +48,31 @@ def block(key_words: Words, high: ArrayLike, low: ArrayLike) -> Words:
     return x, y
 
 
-def written_out(key: jax.Array) -> jax.Array:
-    """The same Threefry key (or keys), whose numbers are drawn without a loop.
+def fold_in(key: jax.Array, data: ArrayLike) -> jax.Array:
+    """`jax.random.fold_in`, the same key of the same kind."""
+    return _like(jax.random.fold_in(without_loop(key), data), key)
 
-    All that `jax.random` draws from it, and from keys that it is split or folded into, is bit for
-    bit what it draws from the key as it was, in up to 2^32 numbers a call.
 
-    Raises:
-        ValueError: the key is of another kind.
+def split(key: jax.Array, num: int) -> jax.Array:
+    """`jax.random.split`, the same keys of the same kind."""
+    return _like(jax.random.split(without_loop(key), num), key)
+
+
+def without_loop(key: jax.Array) -> jax.Array:
+    """A key to draw from, not to keep: what it gives `jax.random.bits` is bit for bit the same.
+
+    So are uniform, normal, categorical and other draws made of bits, of fewer than 2^32 numbers a
+    call; JAX refuses such keys for `poisson`. A key that is no Threefry's is returned as it is, and
+    so is any where `jax_threefry_partitionable` is off, which numbers the bits otherwise.
     """
-    check_kind(key)
+    is_partitionable: bool = jax.config.jax_threefry_partitionable  # type: ignore[attr-defined]
+    if jax.random.key_impl(key) != "threefry2x32" or not is_partitionable:
+        return key
     return jax.random.wrap_key_data(jax.random.key_data(key), impl=_IMPL)
 
 
-def check_kind(key: jax.Array) -> None:
-    """Raises a ValueError unless it is a key of Threefry-2x32, of JAX's own kind or written out."""
-    if (kind := jax.random.key_impl(key)) not in ("threefry2x32", _IMPL):
-        raise ValueError(
-            f"a key of kind {kind!r} was given; expected 'threefry2x32', whose numbers do not "
-            "depend on the batching: make it with jax.random.key(seed, impl='threefry2x32')"
-        )
+def _like(key: jax.Array, other: jax.Array) -> jax.Array:
+    return jax.random.wrap_key_data(jax.random.key_data(key), impl=jax.random.key_impl(other))
 
 
 def _counted(key: jax.Array, shape: tuple[int, ...]) -> Words:
@@ -78,7 +85,8 @@ def _counted(key: jax.Array, shape: tuple[int, ...]) -> Words:
 
 
 def _split(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
-    return jnp.stack(_counted(key, shape), axis=-1)
+    # Else XLA fuses the cipher into whoever reads a key, and runs it once for each of them.
+    return jax.lax.optimization_barrier(jnp.stack(_counted(key, shape), axis=-1))
 
 
 def _random_bits(key: jax.Array, bit_width: int, shape: tuple[int, ...]) -> jax.Array:
@@ -89,15 +97,15 @@ def _random_bits(key: jax.Array, bit_width: int, shape: tuple[int, ...]) -> jax.
 
 
 def _fold_in(key: jax.Array, data: ArrayLike) -> jax.Array:
-    return jnp.stack(block((key[0], key[1]), jnp.uint32(0), jnp.asarray(data)))
+    return jnp.stack(block((key[0], key[1]), jnp.uint32(0), data))
 
 
 _IMPL = define_prng_impl(
     key_shape=(2,),
-    seed=lambda seed: jax.random.key_data(jax.random.key(seed, impl="threefry2x32")),
+    seed=threefry_prng_impl.seed,
     split=_split,
     random_bits=_random_bits,
     fold_in=_fold_in,
-    name="threefry2x32, written out",
+    name="threefry2x32 without loop",
     tag="fryw",
 )

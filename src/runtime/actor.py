@@ -12,7 +12,7 @@ import numpy as np
 from expedition.agents.agent import Agent, Trajectory
 from expedition.environments.functional import FunctionalBatch, Played
 from expedition.environments.interface import BatchedEnvironment, Restorable
-from expedition.exploration.threefry import written_out
+from expedition.exploration import threefry
 from expedition.runtime.channel import BoundedQueue, QueueClosed
 from expedition.runtime.parameters import Versioned
 from expedition.runtime.timing import TimeSplit
@@ -41,7 +41,7 @@ def actor_functions(agent: Agent) -> ActorFunctions:
     """Those of the agent, compiled once for all actors."""
 
     def act(params: Any, state: Any, timestep: Any, key: jax.Array, step: jax.Array) -> Any:
-        return agent.act(params, state, timestep, jax.random.fold_in(written_out(key), step))
+        return agent.act(params, state, timestep, threefry.fold_in(key, step))
 
     digest = None if agent.digest is None else jax.jit(agent.digest)
     return ActorFunctions(jax.jit(act), digest, agent.training_reward)

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 
 from expedition.agents.agent import Agent, Trajectory
 from expedition.environments.interface import LAST
-from expedition.exploration.threefry import written_out
+from expedition.exploration import threefry
 from expedition.runtime.clocks import most_ticks, poisson_order
 
 Clock = Literal["poisson", "synchronous"]
@@ -118,7 +118,7 @@ def simulation(
         world_key, start_key, agent_key, clock_key, act_key = jax.random.split(key, 5)
         world = problem.draw(world_key)
         reset = jax.vmap(lambda key: problem.reset(world, key))
-        environments, timesteps = reset(jax.random.split(written_out(start_key), num_agents))
+        environments, timesteps = reset(jax.random.split(start_key, num_agents))
         nothing = jnp.zeros(num_agents)
         actor_state = agent.initial_actor_state(num_agents)
         agents = Agents(environments, timesteps, actor_state, nothing, nothing.astype(jnp.int32))
@@ -128,7 +128,7 @@ def simulation(
         else:
             order = jnp.arange(num_ticks) % (num_agents // at_once)
         restart_key = jax.random.fold_in(key, 5)  # beside the five above
-        still = World(world, order, written_out(act_key), written_out(restart_key))
+        still = World(world, order, act_key, restart_key)
         return still, Progress(jnp.int32(0), agent.init(agent_key), agents)
 
     def restarted(world: World, tick: jax.Array, rows: Agents) -> Agents:
@@ -136,7 +136,7 @@ def simulation(
         if not restart:
             return rows
         ended = rows.timestep.step_type == LAST
-        keys = jax.random.split(jax.random.fold_in(world.restart_key, tick), len(ended))
+        keys = threefry.split(threefry.fold_in(world.restart_key, tick), len(ended))
         fresh = jax.vmap(problem.reset, in_axes=(None, 0))(world.world, keys)
         environment, timestep = _where(ended, fresh, (rows.environment, rows.timestep))
         return rows._replace(environment=environment, timestep=timestep)
@@ -280,7 +280,7 @@ def _act(
     start = rows._replace(timestep=rows.timestep._replace(step_type=step_type))
 
     def step(before: Agents, i: jax.Array) -> tuple[Agents, Any]:
-        key = jax.random.fold_in(world.act_key, tick * unroll + i)
+        key = threefry.fold_in(world.act_key, tick * unroll + i)
         action, extras, actor = agent.act(state.params, before.actor, before.timestep, key)
         move = jax.vmap(problem.step, in_axes=(None, 0, 0))
         environment, timestep = move(world.world, before.environment, action)
