@@ -8,6 +8,7 @@ from actors import make_actor
 from expedition.agents import ImpalaConfig, SeededImpalaConfig, impala, seeded_impala
 from expedition.environments import Catch, FunctionalBatch, functional
 from expedition.networks import ActorCritic, LSTMCore, MLPTorso, policy_head
+from expedition.runtime.actor import actor_functions
 from expedition.runtime.unroll import pack
 
 NUM, LENGTH = 6, 7  # seven rows do not divide the episode's nine actions
@@ -54,6 +55,20 @@ def test_it_is_what_steps_make(make_agent):
             np.testing.assert_allclose(x, y, rtol=1e-5, atol=1e-6)
         begun += np.sum(ours[0].starts[1:-1])
     assert begun  # episodes, within unrolls
+
+
+def test_only_its_steps_are_a_loop():
+    """Draws, folds and splits of JAX's own would be further ones, within each step."""
+    batch = FunctionalBatch(Catch(), NUM, jax.random.key(1))
+    network = ActorCritic(MLPTorso((16,)), policy_head(batch.spec.action))
+    agent = impala(ImpalaConfig(), batch.spec, network, num_updates=1)
+    params, timestep = agent.init(jax.random.key(0)).params, batch.reset()
+    key, state = batch.get_state()
+    program = functional._Program(Catch(), actor_functions(agent).act, LENGTH)
+    given = params, jax.random.key(2), np.uint32(0), key
+    actor_state = agent.initial_actor_state(NUM)
+    lowered = functional._play.lower(program, given, state, actor_state, timestep)
+    assert lowered.compile().as_text().count(" while(") == 1
 
 
 @pytest.mark.parametrize("goes_on", [False, True])
