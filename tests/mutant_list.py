@@ -595,7 +595,7 @@ MUTANTS = [
     Mutant(
         "every restart is the first one again",
         "runtime/simulator.py",
-        "jax.random.fold_in(world.restart_key, tick)",
+        "threefry.fold_in(world.restart_key, tick)",
         "world.restart_key",
         (
             "tests/runtime/test_simulator.py"
