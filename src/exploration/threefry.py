@@ -72,7 +72,10 @@ def without_loop(key: jax.Array) -> jax.Array:
 
 
 def _like(key: jax.Array, other: jax.Array) -> jax.Array:
-    return jax.random.wrap_key_data(jax.random.key_data(key), impl=jax.random.key_impl(other))
+    data = jax.random.key_data(key)
+    if not jax.dtypes.issubdtype(other.dtype, jax.dtypes.prng_key):  # of `jax.random.PRNGKey`
+        return data
+    return jax.random.wrap_key_data(data, impl=jax.random.key_impl(other))
 
 
 def _counted(key: jax.Array, shape: tuple[int, ...]) -> Words:

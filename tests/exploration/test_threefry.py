@@ -41,6 +41,15 @@ def test_keys_are_jaxs_own(data):
     assert (split(fold_in(KEY, data), 5) == jax.random.split(fold_in(KEY, data), 5)).all()
 
 
+def test_keys_of_the_old_kind_stay_arrays():
+    key = jax.random.PRNGKey(7)
+    np.testing.assert_array_equal(fold_in(key, 3), jax.random.fold_in(key, 3), strict=True)
+    np.testing.assert_array_equal(split(key, 3), jax.random.split(key, 3), strict=True)
+    np.testing.assert_array_equal(
+        jax.random.bits(without_loop(key), (3,)), jax.random.bits(key, (3,))
+    )
+
+
 def test_words_of_64_bits_are_jaxs_own():
     with jax.enable_x64(True):
         key = jax.random.key(7)
