@@ -25,14 +25,7 @@ def main(out: Path = Path("runs/benchmarks.json")) -> None:
     # In a process of its own: there every core is a device.
     subprocess.run([sys.executable, "-m", "benchmarks.concurrent"], check=True)
     system_rows = [actor_learner.measure(name) for name in actor_learner.ENVIRONMENTS]
-    shown = [
-        {k: v for k, v in row.items() if "time" not in k and "spread" not in k}
-        for row in system_rows
-    ]
-    console.print(_table("environment steps (actions) a second", shown))
-    for row in system_rows:
-        times = {k: v for k, v in row.items() if "time" in k}
-        console.print(row["what"], {name: f"{share:.0%}" for name, share in times.items()})
+    console.print(_systems(system_rows))
     out.parent.mkdir(parents=True, exist_ok=True)
     figures = {
         "vtrace": vtrace_rows,
@@ -47,6 +40,26 @@ def _table(title: str, rows: list[dict[str, Any]]) -> Table:
     for row in rows:
         table.add_row(*(_text(value) for value in row.values()))
     return table
+
+
+def _systems(rows: list[dict[str, Any]]) -> Table:
+    """A column for each environment."""
+    names = [name for name in rows[0] if name != "what" and not name.endswith("_spread")]
+    title = "environment steps (actions) a second (spread); costs: us of all cores a step; times"
+    table = Table("what", *(row["what"] for row in rows), title=title)
+    for name in names:
+        table.add_row(name, *(_figure(row, name) for row in rows))
+    return table
+
+
+def _figure(row: dict[str, Any], name: str) -> str:
+    value = row[name]
+    if name.endswith("_cost"):
+        return f"{1e6 * value:,.2f}"
+    if "_time_" in name or name == "system_over_bound":
+        return f"{value:.0%}"
+    spread = row.get(f"{name}_spread")
+    return f"{value:,.0f}" if spread is None else f"{value:,.0f} ({spread:,.0f})"
 
 
 def _text(value: Any) -> str:
