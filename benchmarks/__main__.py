@@ -1,5 +1,6 @@
 """`python -m benchmarks`: prints every figure and writes them, with the machine, as JSON."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -19,7 +20,10 @@ def main(out: Path = Path("runs/benchmarks.json")) -> None:
     Args:
       out: the JSON file to write.
     """
-    console = Console(width=140)
+    console, where = Console(width=140), provenance()
+    versions = ", ".join(f"{name} {version}" for name, version in where["versions"].items())
+    cores = len(os.sched_getaffinity(0))
+    console.print(f"{where['machine']['processor']}, {cores} cores; {versions}")
     vtrace_rows = vtrace.measure()
     console.print(_table("microseconds a call", vtrace_rows))
     # In a process of its own: there every core is a device.
@@ -31,7 +35,7 @@ def main(out: Path = Path("runs/benchmarks.json")) -> None:
         "vtrace": vtrace_rows,
         "actor_learner": system_rows,
     }
-    write_json(out, {"figures": figures, **provenance()})
+    write_json(out, {"figures": figures, **where})
     console.print(f"written to {out}")
 
 

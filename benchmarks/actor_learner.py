@@ -184,6 +184,10 @@ def measure(name: str) -> dict[str, Any]:
     bound = min(runtime.actors * actor.median, learner.median, both)
     return {
         "what": name,
+        "actors": runtime.actors,
+        "environments_each": runtime.environments_per_actor,
+        "unroll_length": runtime.unroll_length,
+        "batch_size": runtime.batch_size,
         "environment_alone": environment.median,
         "environment_alone_spread": environment.spread,
         "environment_alone_cost": environment.cost,

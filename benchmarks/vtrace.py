@@ -58,11 +58,12 @@ def inputs(length: int, batch: int) -> dict[str, jax.Array]:
 
 
 def our_targets(data: dict[str, jax.Array]) -> Any:
-    """Targets and advantages, from given log-ratios."""
+    """What rlax gives: errors, advantages and action values, from given log-ratios."""
     values = data["values"]
-    return vtrace(
+    out = vtrace(
         values[:-1], values[1:], data["reward"], data["discount"], data["behaviour_logits"][..., 0]
     )
+    return out.td_errors, out.advantages, out.action_values
 
 
 def rlax_targets(data: dict[str, jax.Array]) -> Any:
