@@ -82,15 +82,15 @@ class Ours:
 
 
 def measure(
-    windows: int, seconds: float, sizes: tuple[int, ...], batches: tuple[int, ...]
+    windows: int, seconds: float, sizes: tuple[int, ...], batches: tuple[int, ...], steps: int
 ) -> Iterator[dict[str, Any]]:
     """A row for each size and batch; windows are taken in turn, so that drift hits all alike."""
     for batch in batches:
         for members in sizes:
             with peers.boot_dqn(members, batch) as theirs:
-                one, eight = Ours(members, batch), Ours(members, batch, steps=8)
-                found = _in_turn((one.window, eight.window, theirs), windows, seconds)
-            yield {"batch": batch, "E": members} | _row(found, one.flops)
+                one, many = Ours(members, batch), Ours(members, batch, steps)
+                found = _in_turn((one.window, many.window, theirs), windows, seconds)
+            yield {"batch": batch, "E": members} | _row(found, one.flops, f"{steps} steps")
 
 
 def _in_turn(
@@ -102,16 +102,16 @@ def _in_turn(
     return np.array([[competitor(seconds) for competitor in competitors] for _ in range(windows)])
 
 
-def _row(found: np.ndarray, flops: float) -> dict[str, float]:
+def _row(found: np.ndarray, flops: float, many: str) -> dict[str, float]:
     row: dict[str, float] = {}
     rates = found[..., 0].T
-    for name, of_one in zip(("ours", "8 steps", "boot_dqn"), rates, strict=True):
+    for name, of_one in zip(("ours", many, "boot_dqn"), rates, strict=True):
         row |= {f"{name}/s": np.median(of_one), f"{name}, spread": np.ptp(of_one)}
-    for name, place in (("ours", 0), ("8 steps", 1)):
+    for name, place in (("ours", 0), (many, 1)):
         by_clock, by_cores = np.median(found[:, place] / found[:, 2], axis=0)
         row |= {f"{name} over boot_dqn": by_clock, f"{name} over boot_dqn, CPU": by_cores}
     of_cores = np.median(found[..., 1], axis=0)
-    row |= {"CPU us, ours": 1e6 / of_cores[0], "CPU us, 8 steps": 1e6 / of_cores[1]}
+    row |= {"CPU us, ours": 1e6 / of_cores[0], f"CPU us, {many}": 1e6 / of_cores[1]}
     row |= {"CPU us, boot_dqn": 1e6 / of_cores[2], "Mflop": flops / 1e6}
     row |= {"Gflop a CPU s, ours": of_cores[0] * flops / 1e9}
     return {name: float(value) for name, value in row.items()}
@@ -122,24 +122,26 @@ def main(
     seconds: float = 1.0,
     sizes: tuple[int, ...] = SIZES,
     batches: tuple[int, ...] = BATCHES,
+    steps: int = 8,
     out: Path = Path("runs/benchmark_ensembles.json"),
 ) -> None:
     """Measures on all cores; figures are medians of the windows, spread is largest less smallest.
 
     "ours" makes one gradient step of every member at a step of the environment, as boot_dqn does;
-    "8 steps" makes eight, on minibatches of their own.
+    "8 steps" makes as many, on minibatches of their own.
 
     Args:
       windows: of which the median is shown.
       seconds: a window's, at least.
       sizes: members E of the ensembles.
       batches: data of a gradient step.
+      steps: gradient steps an update of the second of ours; figure 3's agents make 50.
       out: the JSON file to write.
     """
     use_all_cores()
     out.parent.mkdir(parents=True, exist_ok=True)
     console, rows = Console(width=120), []
-    for row in measure(windows, seconds, sizes, batches):
+    for row in measure(windows, seconds, sizes, batches, steps):
         rows.append(row)  # written as they come: with peers and many sizes it takes minutes
         matrix = limit()
         row |= {"product of matrices, Gflop/s": matrix[0], "Gflop a CPU s": matrix[1]}
