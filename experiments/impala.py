@@ -28,7 +28,7 @@ if not __package__:  # run as a file, not with -m
     sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from experiments.config import JobConfig, chosen
-from experiments.job import Experiment
+from experiments.experiment import Experiment
 
 ALGORITHMS = {"impala": impala, "a3c": a3c}
 

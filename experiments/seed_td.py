@@ -21,7 +21,7 @@ if not __package__:  # run as a file, not with -m
     sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from experiments.config import JobConfig, require_discrete
-from experiments.job import Experiment
+from experiments.experiment import Experiment
 
 
 @dataclass(frozen=True, kw_only=True)
