@@ -81,7 +81,8 @@ def _replayed_impala(spec: EnvironmentSpec, lstm: bool) -> Player:
         passes=4,
         replay=1_000,
         minibatch=Minibatch(16),
-        impala=ADAM,
+        # Targets of one step, as seed TD's: those of whole episodes hold the noise of all of them.
+        impala=replace(ADAM, lambda_=0.0),
     )
     network = SkipMLP(spec.action.num_values)
     agent = seeded_impala(config, spec, network, num_updates=None, unroll_length=unroll)
