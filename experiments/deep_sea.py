@@ -47,7 +47,7 @@ class Config:
     sizes: tuple[int, ...] = (10, 20, 30, 40, 50)
     """Sizes N."""
     agents: tuple[int, ...] = (1, 10, 100)
-    """Numbers of agents K; bootstrapped DQN and LSVI are one agent."""
+    """Numbers of agents K; what is called bootstrapped is one agent."""
     algorithms: tuple[str, ...] = tuple(ALGORITHMS)
     """Which to run."""
     instances: int = 3

@@ -190,10 +190,21 @@ def _seeded_impala(size: int, agents: int, episodes: int, constants: Constants) 
 
 
 def _replayed_impala(size: int, agents: int, episodes: int, constants: Constants) -> Team:
+    return _of_members(size, agents, episodes, constants, members=agents)
+
+
+def _bootstrapped_impala(size: int, agents: int, episodes: int, constants: Constants) -> Team:
+    team = _of_members(size, agents, episodes, constants, members=constants.models)
+    return team._replace(agent=model_per_episode(team.agent, constants.models))
+
+
+def _of_members(
+    size: int, agents: int, episodes: int, constants: Constants, *, members: int
+) -> Team:
     sea = DeepSea(size, observation="cell")
     config = replace(
         constants.seeded,
-        num_members=agents,
+        num_members=members,
         prior_scale=constants.prior_scale,
         noise_variance=constants.noise_variance,
         passes=constants.replay_passes,
@@ -216,5 +227,6 @@ ALGORITHMS: dict[str, Maker] = {
     "impala": _impala,
     "seeded_impala": _seeded_impala,
     "replayed_impala": _replayed_impala,
+    "bootstrapped_impala": _bootstrapped_impala,
 }
 """An algorithm is known to the sweep by its line here."""

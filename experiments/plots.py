@@ -9,6 +9,7 @@ from typing import Any
 
 LABELS = {
     "bootstrapped_dqn": "bootstrapped DQN",
+    "bootstrapped_impala": "bootstrapped IMPALA",
     "bootstrapped_lsvi": "bootstrapped LSVI",
     "concurrent_ucrl": "concurrent UCRL",
     "dqn": "DQN",
