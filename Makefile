@@ -54,7 +54,10 @@ figures: $(VENV)/.installed ## Redraw all pictures from their CSVs: runs/ and re
 	$(BIN)/python -m experiments.figures $(ARGS)
 
 notebooks: $(VENV)/.installed ## Run the notebooks anew and keep what they show
-	$(BIN)/jupyter execute --inplace --NotebookClient.record_timing=False notebooks/*.ipynb
+	$(BIN)/jupyter nbconvert --log-level ERROR --to notebook --execute --inplace \
+	  --ExecutePreprocessor.record_timing=False --ClearMetadataPreprocessor.enabled=True \
+	  --ClearMetadataPreprocessor.preserve_nb_metadata_mask="['kernelspec', ('language_info', 'name')]" \
+	  notebooks/*.ipynb
 
 docs: $(VENV)/.installed ## Build the site in build/site; its warnings are errors
 	$(named)

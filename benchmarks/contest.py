@@ -156,7 +156,12 @@ def main(
       runs: of each competitor, in turn.
       out: the JSON file to write.
     """
-    rows = [compete(task, runs) for task in tasks]
+    try:
+        rows = [compete(task, runs) for task in tasks]
+    except peers.PeerError as error:
+        sys.exit(
+            f"error: {error}\ndocs/benchmarks.md says what peers need; --tasks leaves some out"
+        )
     console = Console(width=100)
     for row in rows:
         table = Table("what", "figure", title=f"{row['task']}: ours beside {row['peer']}")

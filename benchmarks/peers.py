@@ -119,8 +119,8 @@ def _run(*command: str) -> None:
 
 def haiku_on_catch(trajectories: int) -> Command:
     """The command that runs Haiku's example: trajectories of 20 steps of each of two actors."""
-    HAIKU.install()
     HAIKU.fetch()
+    HAIKU.install()
     example = HAIKU.source / "examples" / "impala_lite.py"
     words = str(HAIKU.python), str(GUESTS / "impala_lite.py"), str(example), str(trajectories)
     return Command(words, HAIKU.source / "examples")
@@ -128,8 +128,8 @@ def haiku_on_catch(trajectories: int) -> Command:
 
 def stoix_on_cartpole(steps: int) -> Command:
     """The command that runs Stoix's IMPALA on 16 environments, unrolls of 20, for so many steps."""
-    STOIX.install()
     STOIX.fetch()
+    STOIX.install()
     arguments = (
         *("network=mlp", "env=envpool/cartpole", "arch.total_num_envs=16"),
         *("arch.actor.actor_per_device=1", "arch.learner.device_ids=[0]"),

@@ -6,6 +6,7 @@ Learning, https://arxiv.org/abs/1908.03568). Writes bsuite's own CSVs, one an id
 Needs the extra `[bsuite]`.
 """
 
+import difflib
 import importlib
 import time
 from collections.abc import Callable, Iterator
@@ -162,11 +163,17 @@ def play(config: Config, bsuite_id: str) -> int:
     """
     bsuite = require()
     if bsuite_id not in bsuite.sweep.SWEEP:
-        raise SettingsError(f"id {bsuite_id!r} was given; bsuite has none of this name")
+        near = difflib.get_close_matches(bsuite_id, bsuite.sweep.SWEEP)
+        raise SettingsError(
+            f"id {bsuite_id!r} was given, which bsuite does not have; try {', '.join(near)}"
+        )
     try:
         environment = bsuite.load_and_record_to_csv(bsuite_id, str(config.folder))
     except ValueError as error:  # it overwrites none
-        raise SettingsError(str(error)) from error
+        raise SettingsError(
+            f"{config.folder} has a CSV of {bsuite_id}; expected none: move it, or give another "
+            "--out"
+        ) from error
     batch = DmEnvBatch([environment])
     asked = bsuite.sweep.EPISODES[bsuite_id]
     episodes = min(config.episodes or asked, asked)
@@ -197,8 +204,14 @@ def _train(player: Player, batch: DmEnvBatch, episodes: int, key: jax.Array) -> 
 
 
 def scores(folder: Path) -> dict[str, tuple[float, bool]]:
-    """bsuite's score of each experiment in a folder, and whether all its episodes were played."""
+    """bsuite's score of each experiment in a folder, and whether all its episodes were played.
+
+    Raises:
+      SettingsError: there is nothing in the folder.
+    """
     require()
+    if not any(folder.glob("*.csv")):
+        raise SettingsError(f"{folder} has no CSVs to score; expected some: run the agent first")
     load = importlib.import_module("bsuite.logging.csv_load")
     analysis = importlib.import_module("bsuite.experiments.summary_analysis")
     with _old_pandas():

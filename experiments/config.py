@@ -83,8 +83,8 @@ def require_discrete(environment: str, action: specs.Array, algorithm: str) -> i
     """
     if not isinstance(action, specs.DiscreteArray):
         raise ValueError(
-            f"actions of {environment} are {action}; {algorithm} expects discrete ones: see "
-            "--action-bins"
+            f"actions of {environment} are {action}; {algorithm} expects discrete ones: of "
+            "dm_control's environments --action-bins makes them"
         )
     return int(action.num_values)
 
@@ -101,8 +101,17 @@ def read(folder: Path, kind: type[C]) -> C:
         # Where the other processes were is of that start alone.
         heartbeat = DistributedConfig(heartbeat_seconds=config.distributed.heartbeat_seconds)
         return dataclasses.replace(config, distributed=heartbeat)
-    except (OSError, KeyError, TypeError) as error:
-        raise ValueError(f"{folder} holds no run's settings that can be read: {error!r}") from error
+    except OSError as error:
+        runs = sorted(path.parent.name for path in folder.parent.glob("*/config.json"))
+        raise ValueError(
+            f"{folder} is no run's folder; expected one that has a config.json: in {folder.parent} "
+            f"there are {', '.join(runs) or 'none'}"
+        ) from error
+    except (KeyError, TypeError, json.JSONDecodeError) as error:
+        raise ValueError(
+            f"{folder} has no settings of this command and version ({error!r}); expected a run of "
+            "it: another command's is for that one to go on with, or to load"
+        ) from error
 
 
 def _build(kind: Any, content: Any) -> Any:

@@ -100,12 +100,12 @@ class Watcher:
         self._looks.append(look)
         if len(self._looks) == 1:
             self._began = time.perf_counter()  # what was compiled before says nothing of the rest
-        text = f"{self._title}: {look.second:.1f} s, reward {look.mean_reward.mean():.3f}, "
+        text = f"{self._title}: at {look.second:.1f} s reward {look.mean_reward.mean():.3f}, "
         text += f"upright {look.upright:.0%}"
         if len(self._looks) > 1:
             per_look = (time.perf_counter() - self._began) / (len(self._looks) - 1)
             left = per_look * (self._seconds - look.second) / swingup_runs.LOOK
-            text += f", these end in {left:.0f} s"
+            text += f", {left:.0f} s of real time left"
         self._report.show(text)
 
     def points(self, instance: int) -> list[tuple[float, float]]:

@@ -40,6 +40,7 @@ def redraw(folders: tuple[Path, ...] = (Path("results"), Path("runs"))) -> None:
     for parent in folders:
         if pictures := per_agent_plots.draw(parent):
             drawn += pictures
+            print(f"{parent}, slopes of regret per agent against K:")
             print(per_agent_plots.summary(parent))
     print("\n".join(map(str, drawn)) or f"nothing to draw in {', '.join(map(str, folders))}")
 

@@ -24,6 +24,8 @@ LABELS = {
     "thompson_resampling": "Thompson resampling",
 }
 
+FEW = 20  # points of a curve that are drawn as such
+
 
 def require() -> None:
     """Raises in one line if the plotting libraries are missing."""
@@ -49,7 +51,7 @@ def learning_curve(folder: Path) -> Path:
     steps, returns = read_curve(folder)
     figure = Figure(figsize=(6, 4), layout="constrained")
     axes = figure.add_subplot()
-    axes.plot(steps, returns)
+    axes.plot(steps, returns, marker="." if len(steps) < FEW else None)
     axes.set_xlabel("environment steps")
     axes.set_ylabel("mean return while acting")
     axes.set_title(folder.name, fontsize="small")
@@ -62,7 +64,7 @@ def print_curve(folder: Path) -> None:
     import uniplot
 
     steps, returns = read_curve(folder)
-    if steps:
+    if len(steps) > 1:
         title = "mean return while acting, over environment steps"
         uniplot.plot(returns, steps, lines=True, title=title)
 

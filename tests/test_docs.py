@@ -90,3 +90,6 @@ def test_the_site_builds_without_a_warning():
         timeout=280,
     )
     assert result.returncode == 0, result.stdout + result.stderr
+    for page in (ROOT / "build" / "site" / "notebooks").glob("*.html"):
+        for link in re.findall(r'href="(\.\./[^"#:]*)[#"]', page.read_text()):
+            assert (page.parent / link).exists(), f"{page.name} links to {link}"

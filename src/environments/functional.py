@@ -42,6 +42,9 @@ class FunctionalBatch:
     The n-th call would reset environment i with `split(fold_in(key, n))[i]`, so an episode does
     not depend on when the others end. All batches of one environment and size share their
     compiled functions. Actors call `play`, not `step`.
+
+    Raises:
+      ValueError: there is no environment, or its observations are not what its spec says.
     """
 
     def __init__(
@@ -49,6 +52,13 @@ class FunctionalBatch:
     ) -> None:
         if num_environments < 1:
             raise ValueError(f"num_environments is {num_environments}; expected at least 1")
+        _, seen = jax.eval_shape(environment.reset, key)
+        given, expected = seen.observation, environment.spec.observation
+        if (given.shape, given.dtype) != (expected.shape, expected.dtype):
+            raise ValueError(
+                f"{type(environment).__name__} shows {given.dtype}{[*given.shape]}, its spec says "
+                f"{expected.dtype}{[*expected.shape]}; expected the same"
+            )
         self.spec = environment.spec
         self.num_environments = num_environments
         self.frames_per_step = 1

@@ -74,7 +74,7 @@ def make(
     functional = None if library in ("envpool:", *LIBRARIES) else _functional(name)
     if action_bins is not None or (action_repeat != 1 and library != "envpool:"):
         raise ValueError(
-            f"action_bins={action_bins} and action_repeat={action_repeat} were given for {name!r}; "
+            f"action_bins is {action_bins} and action_repeat {action_repeat} for {name!r}; "
             "expected None and 1: only dm_control environments have them, EnvPool's the latter"
         )
     if functional is not None:

@@ -12,8 +12,8 @@ class RuntimeConfig:
     """The actor-learner machine's settings."""
 
     total_steps: int = 1_000_000
-    """Rows to learn from; then the run ends. A row is one action of one environment, or the
-    restart between two of its episodes."""
+    """Rows to learn from, rounded up to whole updates; then the run ends. A row is one action of
+    one environment, or the restart between two of its episodes."""
     unroll_length: int = 20
     """Steps T of an unroll."""
     batch_size: int = 32
@@ -57,11 +57,11 @@ class RuntimeConfig:
                 raise ValueError(f"{name} is {getattr(self, name)}; expected a positive number")
         for name, divisor in (
             ("environments_per_actor", self.environments_per_actor),
-            ("number of learner_devices", len(self.learner_devices)),
+            ("the number of learner_devices", len(self.learner_devices)),
         ):
             if divisor == 0 or self.batch_size % divisor:
                 raise ValueError(
-                    f"the {name} is {divisor}; expected a divisor of batch_size {self.batch_size}"
+                    f"batch_size is {self.batch_size} and {name} {divisor}; expected a multiple"
                 )
         if self.policy_lag < 0 or (self.policy_lag != 1 and not self.deterministic):
             raise ValueError(
@@ -100,13 +100,12 @@ def select_devices(config: RuntimeConfig) -> Devices:
                 f"{len(local) - 1}: {', '.join(map(str, local))}"
             )
     processes = jax.process_count()
-    if config.batch_size % (processes * config.environments_per_actor) or config.batch_size % (
-        processes * len(config.learner_devices)
-    ):
+    each = math.lcm(config.environments_per_actor, len(config.learner_devices))
+    if config.batch_size % (processes * each):
         raise ValueError(
-            f"batch_size is {config.batch_size}; expected a multiple of environments_per_actor "
-            f"{config.environments_per_actor} and of the {len(config.learner_devices)} "
-            f"learner_devices, times the {processes} processes"
+            f"batch_size is {config.batch_size}; expected a multiple of {processes * each}: of "
+            f"environments_per_actor {config.environments_per_actor} and of the "
+            f"{len(config.learner_devices)} learner_devices, times the {processes} processes"
         )
     return Devices(
         local[config.actor_device],

@@ -27,7 +27,8 @@ class ProgressLine:
         self._console = console or Console(stderr=True, highlight=False)
         self._total = total_updates
         self._next_line = 0.0
-        self._last_return = math.nan  # the newest window in which an episode ended
+        self._last_return = "-"  # of the newest window in which an episode ended
+        self._first: Row | None = None
         self._progress = Progress(
             MofNCompleteColumn(),
             BarColumn(bar_width=8),
@@ -46,18 +47,26 @@ class ProgressLine:
     def write(self, row: Row) -> None:
         """Shows the row."""
         if not math.isnan(row["return_mean"]):
-            self._last_return = row["return_mean"]
+            self._last_return = f"{row['return_mean']:.2f}"
         text = (
             f"{row['env_steps']:,} steps {row['env_steps_per_second']:,.0f}/s "
-            f"return {self._last_return:.2f} lag {row['policy_lag_mean']:.1f} "
+            f"return {self._last_return} lag {row['policy_lag_mean']:.1f} "
             f"queue {row['queue_depth']}"
         )
         self._progress.update(self._task, completed=row["updates"], description=text)
         if not self._console.is_terminal and row["wall_seconds"] >= self._next_line:
             self._next_line = row["wall_seconds"] + _LINE_SECONDS
-            left = (self._total - row["updates"]) / max(row["updates_per_second"], 1e-9)
+            left = (self._total - row["updates"]) / max(self._updates_per_second(row), 1e-9)
             update = f"update {row['updates']}/{self._total}"
             self._console.print(f"{update} {text}, {left:.0f} s left", soft_wrap=True)
+
+    def _updates_per_second(self, row: Row) -> float:
+        """Since the first row, not of the last window alone, which may have stood still."""
+        if self._first is None:
+            self._first = row
+            return row["updates_per_second"]
+        seconds = row["wall_seconds"] - self._first["wall_seconds"]
+        return (row["updates"] - self._first["updates"]) / seconds
 
     def __exit__(
         self,

@@ -184,3 +184,11 @@ def test_a_batch_of_none_is_refused():
 
 def test_a_step_is_one_frame():
     assert FunctionalBatch(Catch(), 1, jax.random.key(0)).frames_per_step == 1
+
+
+def test_observations_must_be_what_the_spec_says():
+    class Tall(Catch):
+        spec = EnvironmentSpec(specs.Array((2, 5), "float32"), specs.DiscreteArray(3))
+
+    with pytest.raises(ValueError, match=r"Tall shows float32\[10, 5\], .* float32\[2, 5\]"):
+        FunctionalBatch(Tall(), 2, jax.random.key(0))

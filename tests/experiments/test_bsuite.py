@@ -50,6 +50,17 @@ def test_every_agent_fits_an_environment(agent, lstm):
     assert jax.tree.structure(after) == jax.tree.structure(state)
 
 
+def test_what_cannot_be_run_or_scored_is_named(tmp_path):
+    config = command.Config(out=tmp_path, episodes=1)
+    with pytest.raises(SettingsError, match="impala has no CSVs to score"):
+        command.scores(config.folder)
+    with pytest.raises(SettingsError, match=r"'catch/999' was given.*try catch/"):
+        command.play(config, "catch/999")
+    command.play(config, "catch/0")
+    with pytest.raises(SettingsError, match=r"has a CSV of catch/0; expected none.*--out"):
+        command.play(config, "catch/0")
+
+
 @pytest.mark.parametrize("agent", ["replayed_impala", "seed_td", "seeded_impala"])
 def test_only_impala_has_a_memory(agent):
     with pytest.raises(SettingsError, match=f"for {agent}; only impala"):

@@ -66,7 +66,11 @@ def test_a_misspelt_option_is_refused_with_the_nearest(name, capsys):
     [
         ("impala", ("--rho-bar", "0.5"), "expected at most rho_bar 0.5"),
         ("impala", ("--policy-lag", "3"), "and deterministic with it"),
-        ("impala", ("--environments-per-actor", "5"), "expected a divisor of batch_size 32"),
+        (
+            "impala",
+            ("--environments-per-actor", "5"),
+            "batch_size is 32 and environments_per_actor 5; expected a multiple",
+        ),
         (
             "impala",
             ("--algorithm", "a3c", "--normalize-observations"),

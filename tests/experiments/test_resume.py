@@ -257,8 +257,13 @@ def test_when_a_run_saves_may_change(stopped):
 
 
 def test_there_must_be_a_run(tmp_path):
-    with pytest.raises(ValueError, match="holds no run's settings"):
-        EXPERIMENT.parse(["--resume", str(tmp_path)])
+    (tmp_path / "swept").mkdir()
+    (tmp_path / "swept" / "config.json").write_text('{"quick": true}')
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ValueError, match=r"empty is no run's folder; .* there are swept"):
+        EXPERIMENT.parse(["--resume", str(tmp_path / "empty")])
+    with pytest.raises(ValueError, match="swept has no settings of this command"):
+        EXPERIMENT.parse(["--resume", str(tmp_path / "swept")])
 
 
 def test_an_unknown_platform_is_not_passed_over(capsys):
