@@ -14,6 +14,7 @@ named = mkdir -p build/types && ln -sfn $(CURDIR)/src build/types/expedition
 PAGES := README.md docs results notebooks src experiments benchmarks
 
 $(VENV)/.installed: setup.cfg pyproject.toml
+	@echo "installing into $(VENV), once: some minutes, up to 2.5 GB"
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet $(PACKAGE)
