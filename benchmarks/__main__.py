@@ -20,10 +20,10 @@ def main(out: Path = Path("runs/benchmarks.json")) -> None:
     Args:
       out: the JSON file to write.
     """
-    console, where = Console(width=140), provenance()
-    versions = ", ".join(f"{name} {version}" for name, version in where["versions"].items())
+    console, origin = Console(width=140), provenance()
+    versions = ", ".join(f"{name} {version}" for name, version in origin["versions"].items())
     cores = len(os.sched_getaffinity(0))
-    console.print(f"{where['machine']['processor']}, {cores} cores; {versions}")
+    console.print(f"{origin['machine']['processor']}, {cores} cores; {versions}")
     vtrace_rows = vtrace.measure()
     console.print(_table("microseconds a call", vtrace_rows))
     # In a process of its own: there every core is a device.
@@ -35,7 +35,7 @@ def main(out: Path = Path("runs/benchmarks.json")) -> None:
         "vtrace": vtrace_rows,
         "actor_learner": system_rows,
     }
-    write_json(out, {"figures": figures, **where})
+    write_json(out, {"figures": figures, **origin})
     console.print(f"written to {out}")
 
 
@@ -49,7 +49,7 @@ def _table(title: str, rows: list[dict[str, Any]]) -> Table:
 def _systems(rows: list[dict[str, Any]]) -> Table:
     """A column for each environment."""
     names = [name for name in rows[0] if name != "what" and not name.endswith("_spread")]
-    title = "environment steps (actions) a second (spread); costs: us of all cores a step; times"
+    title = "environment steps (actions) a second (spread); costs in us of all cores a step; shares"
     table = Table("what", *(row["what"] for row in rows), title=title)
     for name in names:
         table.add_row(name, *(_figure(row, name) for row in rows))

@@ -128,7 +128,7 @@ def main(
     """Measures on all cores; figures are medians of the windows, spread is largest less smallest.
 
     "ours" makes one gradient step of every member at a step of the environment, as boot_dqn does;
-    "8 steps" makes as many, on minibatches of their own.
+    "8 steps" makes eight (`--steps`), on minibatches of their own.
 
     Args:
       windows: of which the median is shown.

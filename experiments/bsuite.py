@@ -82,7 +82,7 @@ def _replayed_impala(spec: EnvironmentSpec, lstm: bool) -> Player:
         passes=4,
         replay=1_000,
         minibatch=Minibatch(16),
-        # Targets of one step, as seed TD's: those of whole episodes hold the noise of all of them.
+        # With λ = 1 targets hold the noise of all later rewards of an unroll (results/bsuite).
         impala=replace(ADAM, lambda_=0.0),
     )
     network = SkipMLP(spec.action.num_values)
@@ -127,7 +127,8 @@ class Config:
     episodes: int | None = None
     """At most; None: as many as bsuite asks for, without which its scores are others."""
     seed: int = 0
-    """Names every random choice of the agent; the environments' seeds are bsuite's."""
+    """Names every random choice of the agent; the environments have bsuite's seeds, and where it
+    gives none (catch, deep_sea_stochastic, cartpole_swingup), chance."""
     out: Path = Path("runs/bsuite")
     """Where the agents' folders of CSVs are."""
     score: bool = False

@@ -217,7 +217,7 @@ def _fill(
         seconds = time.perf_counter() - began
         table.add(Row(*cell, instance, found or len(bad), found is not None, seconds))
         what = f"solved after {found}" if found else f"not solved in {len(bad)}"
-        report.note(f"{algorithm:18} N {size:<3} K {k:<4} {what} episodes each, {seconds:.0f} s")
+        report.note(f"{algorithm:19} N {size:<3} K {k:<4} {what} episodes each, {seconds:.0f} s")
     if functions is not None:
         jax.clear_caches()
 

@@ -59,10 +59,12 @@ class Constants:
     """Of IMPALA."""
     seeded: SeededImpalaConfig = DEEP_SEA.agent
     """Seeded IMPALA's own, those of its command; of its members at most one an agent acts. With
-    replay it has only temperature, averaging and what `impala` says but the step size from here."""
+    replay, bootstrapped or not, it has only temperature, averaging and what `impala` says but the
+    step size from here."""
     replay_passes: int = 20
-    """Gradient steps of each member after an episode, of seeded IMPALA with replay; a member an
-    agent, with prior, noise and step size as the networks that learn values have them."""
+    """Gradient steps of each member after an episode, of seeded IMPALA with replay: a member an
+    agent, or bootstrapped as many as `models`; with prior, noise and step size as the networks that
+    learn values have them."""
     replay_episodes: int = 16
     """Episodes in the minibatch of such a step."""
 

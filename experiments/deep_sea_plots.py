@@ -69,7 +69,7 @@ def summary(folder: Path) -> str:
     for (algorithm, agents, size), rows in _groups(read(folder / "deep_sea.csv")).items():
         each = ", ".join(f"{'' if row.solved else '>'}{row.episodes}" for row in rows)
         lines.append(
-            f"  {plots.LABELS[algorithm]:18} K {agents:<4} N {size:<3} {_median(rows):7g}  ({each})"
+            f"  {plots.LABELS[algorithm]:19} K {agents:<4} N {size:<3} {_median(rows):7g}  ({each})"
         )
     return "\n".join(lines)
 

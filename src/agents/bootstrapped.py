@@ -1,4 +1,4 @@
-"""A model anew for each episode: what makes seed TD bootstrapped DQN, for one agent or many.
+"""A model anew for each episode: makes seed TD bootstrapped DQN, for one agent or many.
 
 Source: Osband, Aslanides & Cassirer (2018), Randomized Prior Functions for Deep Reinforcement
 Learning, https://arxiv.org/abs/1806.03335, section 3.
@@ -26,7 +26,7 @@ def model_per_episode(agent: Agent, num_models: int) -> Agent:
 
     Args:
         agent: whose actor state is the number of the model that an agent acts by: of
-            `seed_ensemble` or `seed_lsvi`.
+            `seed_ensemble`, `seed_lsvi` or `seeded_impala`.
         num_models: E, how many there are to draw from.
 
     Raises:

@@ -100,6 +100,18 @@ def test_every_algorithm_fits_a_sea(name):
     assert 20 % team.at_once == 0
 
 
+def test_one_agent_acts_by_all_of_its_members_in_turn():
+    team = make_team("bootstrapped_impala", 10, 1, 50, Constants())
+    params = jax.jit(team.agent.init)(jax.random.key(0)).params
+    assert {len(x) for x in jax.tree.leaves(params)} == {20}
+    timestep = jax.tree.map(lambda x: x[None], team.sea.reset(jax.random.key(0))[1])
+    act, actor, models = jax.jit(team.agent.act), team.agent.initial_actor_state(1), set()
+    for episode in range(100):
+        _, _, actor = act(params, actor, timestep, jax.random.key(episode))
+        models.add(int(actor.model[0]))
+    assert len(models) > 15
+
+
 @pytest.mark.parametrize(
     ("wrong", "named"),
     [
