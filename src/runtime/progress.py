@@ -56,9 +56,10 @@ class ProgressLine:
         self._progress.update(self._task, completed=row["updates"], description=text)
         if not self._console.is_terminal and row["wall_seconds"] >= self._next_line:
             self._next_line = row["wall_seconds"] + _LINE_SECONDS
-            left = (self._total - row["updates"]) / max(self._updates_per_second(row), 1e-9)
+            if rate := self._updates_per_second(row):
+                text += f", {(self._total - row['updates']) / rate:.0f} s left"
             update = f"update {row['updates']}/{self._total}"
-            self._console.print(f"{update} {text}, {left:.0f} s left", soft_wrap=True)
+            self._console.print(f"{update} {text}", soft_wrap=True)
 
     def _updates_per_second(self, row: Row) -> float:
         """Since the first row, not of the last window alone, which may have stood still."""

@@ -20,7 +20,7 @@ from expedition.environments import FunctionalBatch
 from expedition.runtime import distributed, supervision
 from expedition.runtime.learner import Learner
 from expedition.runtime.unroll import packed_counts
-from experiments import config, impala, job
+from experiments import config, experiment, impala, job
 from experiments.impala import EXPERIMENT
 
 WHOLE = [
@@ -192,13 +192,13 @@ def test_where_it_is_and_who_computes_it_is_not_taken_over(stopped):
 
 
 def test_a_signal_while_the_run_is_prepared_stops_it(tmp_path, monkeypatch):
-    make = job.make_actor_environment
+    make = experiment.make_actor_environment
 
     def stopped(*arguments):
         os.kill(os.getpid(), signal.SIGTERM)
         return make(*arguments)
 
-    monkeypatch.setattr(job, "make_actor_environment", stopped)
+    monkeypatch.setattr(experiment, "make_actor_environment", stopped)
     flags = ["--out", str(tmp_path), "--name", "broken", "--exit-code-when-stopped", "75"]
     with pytest.raises(SystemExit) as exit_:
         impala.main([*WHOLE, "--actors", "1", *flags])

@@ -23,9 +23,9 @@ def row(updates, seconds, rate, mean=float("nan")):
 def test_the_time_left_is_by_the_rate_since_the_start():
     out = io.StringIO()
     with ProgressLine(100, Console(file=out)) as line:
-        line.write(row(10, 1.0, 10.0))
+        line.write(row(10, 1.0, 0.0))  # there was no update before it
         line.write(row(30, 11.0, 0.1, mean=0.5))  # of the last window, which had a stall
         line.write(row(50, 21.0, 5.0))
     said = out.getvalue().splitlines()
-    assert [text.rpartition(", ")[2] for text in said] == ["9 s left", "35 s left", "25 s left"]
+    assert [text.rpartition("queue 2")[2] for text in said] == ["", ", 35 s left", ", 25 s left"]
     assert [text.split("return ")[1].split()[0] for text in said] == ["-", "0.50", "0.50"]
