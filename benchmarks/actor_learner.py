@@ -127,7 +127,7 @@ def learner_alone(config: Config) -> Rate:
 
 
 def system_rows(config: Config, windows: int = WINDOWS) -> list[dict[str, float]]:
-    """The real run's rows of metrics, one before the windows and one at the end of each.
+    """The real run's rows of metrics, one before the windows and one at the end of each window.
 
     Each has `cpu_seconds` too, the time of all cores that this process has taken.
     """
@@ -144,8 +144,9 @@ def system_rows(config: Config, windows: int = WINDOWS) -> list[dict[str, float]
 
     agent = make_agent(config, actors[0].spec)
     key = named_key(jax.random.key(config.seed), "benchmark")
+    runtime = dataclasses.replace(config.runtime, log_seconds=WINDOW_SECONDS)
     with suppress(_EnoughError):
-        train(agent, actors, config.runtime, key=key, log=log)
+        train(agent, actors, runtime, key=key, log=log)
     return rows
 
 
