@@ -57,11 +57,12 @@ class RuntimeConfig:
                 raise ValueError(f"{name} is {getattr(self, name)}; expected a positive number")
         for name, divisor in (
             ("environments_per_actor", self.environments_per_actor),
-            ("the number of learner_devices", len(self.learner_devices)),
+            ("number of learner_devices", len(self.learner_devices)),
         ):
             if divisor == 0 or self.batch_size % divisor:
                 raise ValueError(
-                    f"batch_size is {self.batch_size} and {name} {divisor}; expected a multiple"
+                    f"{name} is {divisor} and batch_size {self.batch_size}; expected that the "
+                    "former divides the latter"
                 )
         if self.policy_lag < 0 or (self.policy_lag != 1 and not self.deterministic):
             raise ValueError(

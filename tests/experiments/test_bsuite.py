@@ -25,7 +25,7 @@ def test_a_run_leaves_bsuites_table(tmp_path):
         rows = list(csv.DictReader(file))
     assert [int(row["episode"]) for row in rows][:13] == [*range(1, 11), 12, 14, 17]
     assert {"total_regret", "steps", "total_return"} <= set(rows[0])
-    with pytest.raises(SettingsError, match="exists"):
+    with pytest.raises(SettingsError, match="has a CSV of bandit/0"):
         command.play(config, "bandit/0")
     score, finished = command.scores(config.folder)["bandit"]
     assert 0 <= score <= 1

@@ -69,7 +69,7 @@ def test_a_misspelt_option_is_refused_with_the_nearest(name, capsys):
         (
             "impala",
             ("--environments-per-actor", "5"),
-            "batch_size is 32 and environments_per_actor 5; expected a multiple",
+            "environments_per_actor is 5 and batch_size 32",
         ),
         (
             "impala",

@@ -68,7 +68,7 @@ def test_a_sweep_of_little_seas(tmp_path, capsys):
     before = (tmp_path / "deep_sea.csv").read_bytes()
     deep_sea.run(config)
     assert (tmp_path / "deep_sea.csv").read_bytes() == before
-    assert "seed LSVI          K 8    N 10" in capsys.readouterr().out
+    assert "seed LSVI           K 8    N 10" in capsys.readouterr().out
 
 
 def test_a_row_that_a_stop_cut_short_is_none(tmp_path):

@@ -171,10 +171,7 @@ def test_a_signal_in_the_evaluation_stops_the_run_cleanly(tmp_path, monkeypatch)
         (["--environment", "dm_control:cartpole-swngup"], "try cartpole-swingup"),
         (["--environment", "catch", "--action-bins", "3"], "only dm_control environments"),
         (["--discount", "2"], "discount is 2.0; expected a number in [0, 1]"),
-        (
-            ["--batch-size", "7"],
-            "batch_size is 7 and environments_per_actor 32; expected a multiple",
-        ),
+        (["--batch-size", "7"], "environments_per_actor is 16 and batch_size 7"),
         (["--learner-devices", "99"], "device 99 was given"),
         (["--environment", "catch", "--torso", "deep"], "the deep torso was given"),
         (["--learnig-rate", "1"], "--learning-rate"),

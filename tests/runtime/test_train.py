@@ -300,8 +300,8 @@ def test_fifty_starts_and_stops_with_queues_full_or_empty(queues):
     ("settings", "message"),
     [
         ({"batch_size": 0}, "batch_size is 0; expected a positive number"),
-        ({"environments_per_actor": 5}, "environments_per_actor is 5; expected a divisor of"),
-        ({"learner_devices": (0, 1, 2)}, "number of learner_devices is 3; expected a divisor"),
+        ({"environments_per_actor": 5}, "environments_per_actor is 5 and batch_size 8; expected"),
+        ({"learner_devices": (0, 1, 2)}, "number of learner_devices is 3 and batch_size 8"),
         ({"learner_devices": ()}, "number of learner_devices is 0"),
     ],
 )
