@@ -164,7 +164,7 @@ def play(config: Config, bsuite_id: str) -> int:
     """
     bsuite = require()
     if bsuite_id not in bsuite.sweep.SWEEP:
-        near = difflib.get_close_matches(bsuite_id, bsuite.sweep.SWEEP)
+        near = difflib.get_close_matches(bsuite_id, bsuite.sweep.SWEEP, cutoff=0)
         raise SettingsError(
             f"id {bsuite_id!r} was given, which bsuite does not have; try {', '.join(near)}"
         )

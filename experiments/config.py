@@ -1,6 +1,7 @@
 """The settings of every algorithm's run, read from the command line or from a run's folder."""
 
 import dataclasses
+import difflib
 import json
 import typing
 from collections.abc import Callable, Mapping, Sequence
@@ -102,10 +103,11 @@ def read(folder: Path, kind: type[C]) -> C:
         heartbeat = DistributedConfig(heartbeat_seconds=config.distributed.heartbeat_seconds)
         return dataclasses.replace(config, distributed=heartbeat)
     except OSError as error:
-        runs = sorted(path.parent.name for path in folder.parent.glob("*/config.json"))
+        runs = [path.parent.name for path in folder.parent.glob("*/config.json")]
+        near = difflib.get_close_matches(folder.name, runs, n=5, cutoff=0)
         raise ValueError(
-            f"{folder} is no run's folder; expected one that has a config.json: in {folder.parent} "
-            f"there are {', '.join(runs) or 'none'}"
+            f"{folder} is no run's folder; expected one that has a config.json, of which "
+            f"{folder.parent} has {', '.join(near) or 'none'}"
         ) from error
     except (KeyError, TypeError, json.JSONDecodeError) as error:
         raise ValueError(

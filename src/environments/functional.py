@@ -52,7 +52,7 @@ class FunctionalBatch:
     ) -> None:
         if num_environments < 1:
             raise ValueError(f"num_environments is {num_environments}; expected at least 1")
-        _, seen = jax.eval_shape(environment.reset, key)
+        self._like, seen = jax.eval_shape(environment.reset, key)  # of one environment's state
         given, expected = seen.observation, environment.spec.observation
         if (given.shape, given.dtype) != (expected.shape, expected.dtype):
             raise ValueError(
@@ -69,8 +69,7 @@ class FunctionalBatch:
     def reset(self) -> dm_env.TimeStep:
         """Starts an episode in every environment, as a step after every episode's end."""
         num, action = self.num_environments, self.spec.action
-        one, _ = jax.eval_shape(self._environment.reset, self._key)
-        states = jax.tree.map(lambda x: jnp.zeros((num, *x.shape), x.dtype), one)
+        states = jax.tree.map(lambda x: jnp.zeros((num, *x.shape), x.dtype), self._like)
         calls = jnp.uint32(0) if self._state is None else self._state.calls
         self._state = _BatchState(states, jnp.ones(num, bool), calls)
         return self.step(jnp.zeros((num, *action.shape), action.dtype))

@@ -56,6 +56,8 @@ def test_what_cannot_be_run_or_scored_is_named(tmp_path):
         command.scores(config.folder)
     with pytest.raises(SettingsError, match=r"'catch/999' was given.*try catch/"):
         command.play(config, "catch/999")
+    with pytest.raises(SettingsError, match=r"'\?' was given.*try [a-z]"):
+        command.play(config, "?")
     command.play(config, "catch/0")
     with pytest.raises(SettingsError, match=r"has a CSV of catch/0; expected none.*--out"):
         command.play(config, "catch/0")

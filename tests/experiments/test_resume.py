@@ -260,7 +260,7 @@ def test_there_must_be_a_run(tmp_path):
     (tmp_path / "swept").mkdir()
     (tmp_path / "swept" / "config.json").write_text('{"quick": true}')
     (tmp_path / "empty").mkdir()
-    with pytest.raises(ValueError, match=r"empty is no run's folder; .* there are swept"):
+    with pytest.raises(ValueError, match=r"empty is no run's folder; .* has swept"):
         EXPERIMENT.parse(["--resume", str(tmp_path / "empty")])
     with pytest.raises(ValueError, match="swept has no settings of this command"):
         EXPERIMENT.parse(["--resume", str(tmp_path / "swept")])
