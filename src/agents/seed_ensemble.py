@@ -26,6 +26,7 @@ from expedition.exploration.experience import (
     record,
 )
 from expedition.exploration.seeds import Seeds, bernoulli, gaussian, make_seeds
+from expedition.exploration.threefry import without_loop
 from expedition.exploration.transitions import Transitions
 from expedition.losses.seed_td import seed_td_loss
 
@@ -254,7 +255,7 @@ class _SeedEnsemble:
         optimizer_state: Any,
     ) -> tuple[Any, Any, jax.Array]:
         """One model's update: its H networks', [H, ...] each."""
-        key = jax.random.fold_in(jax.random.fold_in(state.draw_key, state.updates), member)
+        key = jax.random.fold_in(jax.random.fold_in(without_loop(state.draw_key), state.updates), member)
         keys = jax.random.split(key, self.config.networks)
         next_target = jax.tree.map(lambda x: jnp.roll(x, -1, axis=0), target)
         descend = jax.vmap(partial(self._descend, state, member))
