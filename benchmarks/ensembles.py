@@ -41,7 +41,10 @@ CAPACITY = 10_000  # transitions that both remember
 
 
 class Ours:
-    """An ensemble whose members are divided among the cores.
+    """An ensemble of E members.
+
+    With many steps an update they are divided among the cores. With one they stay together, since
+    what cores exchange at an update then takes longer than its products, which XLA divides.
 
     Args:
       members: E.
@@ -54,7 +57,7 @@ class Ours:
             num_models=members, minibatch=Minibatch(size=batch), steps=steps, capacity=CAPACITY
         )
         cores = jax.local_device_count()
-        devices = jax.local_devices()[: cores if members % cores == 0 else 1]
+        devices = jax.local_devices()[: cores if steps > 1 and members % cores == 0 else 1]
         agent = seed_ensemble(config, SPEC, SkipMLP(2, (50, 50)), axis_name=AXIS)
         settings: dict[str, Any] = {"axis_name": AXIS, "devices": devices}
         keys = jnp.broadcast_to(jax.random.key(0), len(devices))

@@ -63,7 +63,7 @@ def our_targets(data: dict[str, jax.Array]) -> Any:
     out = vtrace(
         values[:-1], values[1:], data["reward"], data["discount"], data["behaviour_logits"][..., 0]
     )
-    return out.td_errors, out.advantages, out.action_values
+    return out.errors, out.advantages, out.action_values
 
 
 def rlax_targets(data: dict[str, jax.Array]) -> Any:

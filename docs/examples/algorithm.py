@@ -20,27 +20,31 @@ def reinforce(spec, *, optimizer, discount=0.99):
         params = network.init(key, board, jnp.ones((1, 1)), ())
         return ImpalaState(params, optimizer.init(params))
 
-    def act(params, nothing, step, key):
+    def logits(params, step):
         starts = step.step_type == FIRST
-        logits, _, _ = network.apply(params, step.observation[None], starts[None], ())
-        best = categorical.mode(logits[0])
-        return (best if key is None else categorical.sample(logits[0], key)), (), nothing
+        return network.apply(params, step.observation[None], starts[None], ())[0][0]
+
+    def act(params, nothing, step, key):
+        return categorical.sample(logits(params, step), key), (), nothing
+
+    def act_greedily(params, nothing, step):
+        return categorical.mode(logits(params, step)), nothing
 
     def loss(params, batch):
         logits, value, _ = network.apply(params, batch.observation, batch.starts, ())
         log_prob, b = categorical.log_prob(logits[:-1], batch.action), value[:-1]
         rewards = batch.reward, discount * batch.discount
-        rows = {"continuation_t": batch.continues * 1.0, "weight_tm1": batch.is_transition * 1.0}
-        returns = discounted_return(*rewards, continuation_t=rows["continuation_t"])
-        regression = value_loss(b, returns, weight_tm1=rows["weight_tm1"])
-        return policy_gradient_loss(log_prob, *rewards, baseline_tm1=b, **rows) + regression
+        ends, rows = {"continuation_t": batch.continues}, {"weight_tm1": batch.is_transition}
+        regression = value_loss(b, discounted_return(*rewards, **ends), **rows, reduction="mean")
+        rows |= {"baseline_tm1": b, **ends}
+        return policy_gradient_loss(log_prob, *rewards, **rows, reduction="mean") + regression
 
     def update(state, batch):
         found, gradient = jax.lax.pmean(jax.value_and_grad(loss)(state.params, batch), AXIS)
         step, rest = optimizer.update(gradient, state.optimizer_state)
         return ImpalaState(optax.apply_updates(state.params, step), rest), {"loss": found}
 
-    return Agent(init, lambda size: (), act, lambda *seen: act(*seen, None)[::2], update)
+    return Agent(init, lambda size: (), act, act_greedily, update)
 
 
 def main():

@@ -1,8 +1,10 @@
 """Pure losses, arrays to arrays: V-trace, the policy-gradient family, IMPALA, seed TD.
 
 Every function is stateless, works under `jit`, `vmap` and `grad`, and takes its arrays with time
-as the leading axis and any batch axes behind it: `[T]`, `[T, B]`, `[T, B, ...]`. Row t holds what
-belongs to action a_t. The suffix `_tm1` marks what is known when the action is taken (its
+as the leading axis and any batch axes behind it: `[T]`, `[T, B]`, `[T, B, ...]` (`seed_td_loss`
+takes data without an order, `[N]`). A loss is the sum over its rows; with `reduction="mean"` it is
+divided by their number, and the learning rate that suits it no longer depends on T·B. Row t holds
+what belongs to action a_t. The suffix `_tm1` marks what is known when the action is taken (its
 log-probability, the value of the observation it saw); `_t` marks what the action caused (the
 reward, the discount, the value of the observation after it).
 
@@ -24,6 +26,7 @@ from expedition.losses.boltzmann import (
     boltzmann_loss,
     boltzmann_targets,
 )
+from expedition.losses.diagonal_gaussian import GaussianParameters
 from expedition.losses.impala import ImpalaLoss, impala_loss
 from expedition.losses.policy_gradient import discounted_return, policy_gradient_loss
 from expedition.losses.seed_td import SeedTDLoss, prior_penalty, seed_td_loss
@@ -33,6 +36,7 @@ __all__ = [
     "ActorCriticLoss",
     "BoltzmannLoss",
     "BoltzmannTargets",
+    "GaussianParameters",
     "ImpalaLoss",
     "SeedTDLoss",
     "VTraceOutput",

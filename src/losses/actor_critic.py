@@ -23,7 +23,7 @@ def value_loss(
     target_tm1: chex.Array,
     *,
     weight_tm1: chex.Array | None = None,
-    reduction: str = "mean",
+    reduction: str = "sum",
 ) -> chex.Array:
     """Computes the squared-error regression of values on fixed targets.
 

@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import chex
 import jax
+import jax.numpy as jnp
 
 from expedition.losses import categorical
 from expedition.losses.actor_critic import value_loss
@@ -75,11 +76,11 @@ def boltzmann_targets(
     Raises:
         AssertionError: if the shapes do not fit, or if a hyperparameter is not a scalar.
     """
+    (q,), a_tm1 = at_least_float32(q), jnp.asarray(a_tm1)
     chex.assert_equal_shape_prefix([q[1:], a_tm1], a_tm1.ndim)
-    (q,) = at_least_float32(q)
     (temperature,) = scalars(q.dtype, temperature=temperature)
     logits, value = boltzmann(q, temperature)
-    log_rho = categorical.log_prob(logits[:-1], a_tm1) - behaviour_log_prob_tm1
+    log_rho = categorical.log_prob(logits[:-1], a_tm1) - jnp.asarray(behaviour_log_prob_tm1)
     corrected = vtrace(
         value[:-1],
         value[1:],

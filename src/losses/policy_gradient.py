@@ -63,7 +63,7 @@ def policy_gradient_loss(
     reward_to_go: bool = True,
     continuation_t: chex.Array | None = None,
     weight_tm1: chex.Array | None = None,
-    reduction: str = "mean",
+    reduction: str = "sum",
 ) -> chex.Array:
     """Computes the loss whose gradient is minus the sample-mean policy gradient.
 

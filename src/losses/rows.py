@@ -37,7 +37,8 @@ def time_major(**arrays: chex.ArrayTree) -> list[chex.Array]:
     Raises:
         AssertionError: if an array has no time axis, no row, or another shape than the first.
     """
-    shapes = {name: jnp.shape(array) for name, array in arrays.items()}
+    arrays = {name: jnp.asarray(array) for name, array in arrays.items()}  # lists too
+    shapes = {name: array.shape for name, array in arrays.items()}
     first, expected = next(iter(shapes.items()))
     if not expected or expected[0] == 0:
         raise AssertionError(
@@ -51,7 +52,7 @@ def time_major(**arrays: chex.ArrayTree) -> list[chex.Array]:
 
 def filled(array: chex.Array | None, value: int, *, like: chex.Array) -> chex.Array:
     """Returns an optional array, or for None 0 or 1 in the shape of another (bool: widens none)."""
-    return jnp.full(jnp.shape(like), value, bool) if array is None else array
+    return jnp.full(jnp.asarray(like).shape, value, bool) if array is None else array
 
 
 def scalars(dtype: chex.ArrayDType, **values: chex.Numeric) -> list[chex.Array]:

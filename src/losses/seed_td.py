@@ -62,10 +62,10 @@ def seed_td_loss(
         noise_t=noise_t,
         weight_tm1=filled(weight_tm1, 1, like=r_t),
     )
+    (q_tm1, q_t), a_tm1 = at_least_float32(q_tm1, q_t), jnp.asarray(a_tm1)
     chex.assert_rank([q_tm1, a_tm1], [2, 1])
     chex.assert_equal_shape([q_tm1, q_t])
     chex.assert_equal_shape_prefix([q_tm1, a_tm1, r_t], 1)
-    q_tm1, q_t = at_least_float32(q_tm1, q_t)
     (variance,) = scalars(q_tm1.dtype, noise_variance=noise_variance)
     target = jax.lax.stop_gradient(r_t + discount_t * jnp.max(q_t, axis=-1) + noise_t)
     errors = target - jnp.take_along_axis(q_tm1, a_tm1[:, None], axis=-1)[:, 0]

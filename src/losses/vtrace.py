@@ -16,7 +16,7 @@ class VTraceOutput(NamedTuple):
     targets: chex.Array  # [T, ...] v_s, the value target of the observation; no gradient
     advantages: chex.Array  # [T, ...] weight of ∇ log π(a_s|x_s); no gradient
     action_values: chex.Array  # [T, ...] r_s + γ_s v_{s+1}, the target of Q(x_s, a_s); no gradient
-    td_errors: chex.Array  # [T, ...] targets - v_tm1; gradient through v_tm1 only
+    errors: chex.Array  # [T, ...] targets - v_tm1; gradient through v_tm1 only
 
 
 def vtrace(
@@ -48,7 +48,7 @@ def vtrace(
     On policy, with ρ̄, c̄ ≥ 1 and λ = 1, the targets are the n-step returns. The targets' fixed
     point is the value of the policy proportional to min(ρ̄ μ, π); the paper asks for ρ̄ ≥ c̄.
 
-    0.5 · td_errors² is the value loss: its gradient reaches v_tm1 only. The ratios are clipped in
+    0.5 · errors² is the value loss: its gradient reaches v_tm1 only. The ratios are clipped in
     log space, so that log-ratios of ±1000 give finite results where the thresholds are finite.
     Half-precision inputs are widened first and the results are float32, since bfloat16 keeps too
     few bits for a sum over a trajectory; float64 stays float64.
@@ -68,8 +68,8 @@ def vtrace(
             row belongs to another episode, else 1. None means 1 everywhere.
 
     Returns:
-        Targets, advantages, action values and temporal-difference errors, [T, ...] each. The action
-        values are corrected from the next row on: they say what a_t is worth, likely or not.
+        Targets, advantages, action values and errors, [T, ...] each. The action values are
+        corrected from the next row on: they say what a_t is worth, likely or not.
 
     Raises:
         AssertionError: if the arrays differ in shape or have no rows, or if a hyperparameter is
@@ -111,8 +111,8 @@ def vtrace(
     acc_t = jnp.where(discount_t * continuation_t == 0, 0, acc_t)  # a selection also stops NaN
     corrected_v_t = v_t + continuation_t * acc_t
     rho_pg_tm1 = _clipped_ratio(log_rho_tm1, rho_bar_pg)
-    advantages = rho_pg_tm1 * (r_t + discount_t * corrected_v_t - value)
     action_values = r_t + discount_t * corrected_v_t
+    advantages = rho_pg_tm1 * (action_values - value)
 
     targets = value + acc_tm1
     return VTraceOutput(targets, advantages, action_values, targets - v_tm1)

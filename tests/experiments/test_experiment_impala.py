@@ -248,7 +248,7 @@ impala.main(["--environment", "catch", "--out", {str(tmp_path)!r}, "--name", "ru
     assert summary["exit_state"] == "failed: ArithmeticError: the environment broke"
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(5))
 def test_catch_is_learnt(seed, tmp_path):
     arguments = ["--environment", "catch", "--seed", str(seed), "--evaluation-episodes", "100"]
     prepared = EXPERIMENT.prepare(EXPERIMENT.parse([*arguments, "--out", str(tmp_path)]))

@@ -5,8 +5,10 @@ import itertools
 import json
 import os
 import signal
+import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -23,6 +25,7 @@ from expedition.runtime.unroll import packed_counts
 from experiments import config, experiment, impala, job
 from experiments.impala import EXPERIMENT
 
+ROOT = Path(__file__).parents[2]
 WHOLE = [
     *("--environment", "catch", "--hidden", "8", "--deterministic", "--log-seconds", "1e-9"),
     *("--total-steps", "12000", "--evaluation-episodes", "4"),
@@ -84,6 +87,16 @@ def test_a_resumed_run_ends_like_an_unbroken_one(stopped, tmp_path):
         assert found["learner_steps"] == expected["learner_steps"]
     seconds = [float(row["wall_seconds"]) for row in rows(stopped)]
     assert seconds == sorted(seconds)
+
+
+def test_runs_in_one_process_are_those_of_a_process_each(tmp_path):
+    for seed in ("0", "1"):
+        arguments = [*WHOLE, "--seed", seed, "--out", str(tmp_path)]
+        together, _ = run(*arguments, "--name", f"together{seed}")
+        command = [sys.executable, "-m", "experiments.impala", *arguments, "--name", f"alone{seed}"]
+        subprocess.run(command, cwd=ROOT, check=True, capture_output=True, timeout=120)
+        one, other = (impala.load(x).params for x in (together.folder, tmp_path / f"alone{seed}"))
+        jax.tree.map(np.testing.assert_array_equal, one, other)
 
 
 def test_a_run_that_was_stopped_before_its_first_update_begins_anew(tmp_path, monkeypatch):

@@ -8,16 +8,18 @@ import numpy as np
 import pytest
 
 from expedition.losses import (
+    GaussianParameters,
     a2c_loss,
+    boltzmann_targets,
     categorical,
     diagonal_gaussian,
     discounted_return,
     impala_loss,
     policy_gradient_loss,
+    seed_td_loss,
     value_loss,
     vtrace,
 )
-from expedition.losses.diagonal_gaussian import GaussianParameters
 
 TRANSITION = ["v_tm1", "v_t", "r_t", "discount_t", "continuation_t"]
 ARRAYS = {
@@ -97,3 +99,30 @@ def test_gaussian_arguments():
         diagonal_gaussian.log_prob(GaussianParameters(mean, mean), jnp.zeros(4))
     with pytest.raises(AssertionError, match=re.escape("(), expected [..., A]")):
         diagonal_gaussian.mode(GaussianParameters(jnp.zeros(()), jnp.zeros(())))
+
+
+@pytest.mark.parametrize("function", ARRAYS, ids=id_of)
+def test_lists_of_numbers_are_arrays(function):
+    given = {name: np.full(3, 0.5, np.float32) for name in ARRAYS[function]}
+    found = function(**given), function(**{name: x.tolist() for name, x in given.items()})
+    jax.tree.map(np.testing.assert_array_equal, *found)
+
+
+def test_lists_of_a_boltzmann_policy_and_of_seed_td():
+    q = [[1.0, 2.0], [0.0, 1.0], [2.0, 0.0]]
+    given = [0, 1], [-0.5, -0.7], [1.0, 0.0], [0.9, 0.9]
+    of_lists = boltzmann_targets(q, *given, temperature=1.0)
+    of_arrays = boltzmann_targets(*map(jnp.array, (q, *given)), temperature=1.0)
+    jax.tree.map(np.testing.assert_array_equal, of_lists, of_arrays)
+    rows = q[:2], [0, 1], [1.0, 0.0], [0.9, 0.9], q[1:], [0.1, 0.2]
+    found = seed_td_loss(*rows), seed_td_loss(*map(jnp.array, rows))
+    jax.tree.map(np.testing.assert_array_equal, *found)
+
+
+@pytest.mark.parametrize(
+    "function", [policy_gradient_loss, value_loss, a2c_loss, impala_loss], ids=id_of
+)
+def test_a_loss_is_a_sum_unless_a_mean_is_asked_for(function):
+    given = {name: np.full((3, 2), 0.5, np.float32) for name in ARRAYS[function]}
+    total, mean = function(**given), function(**given, reduction="mean")
+    np.testing.assert_allclose(jax.tree.leaves(total)[0], 6 * jax.tree.leaves(mean)[0], rtol=1e-6)

@@ -30,7 +30,7 @@ def test_equals_the_definition(batch, length, gamma):
         assert output.targets.dtype == np.float64
         np.testing.assert_allclose(output.targets, targets, rtol=1e-10, atol=1e-10)
         np.testing.assert_allclose(output.advantages, advantages, rtol=1e-10, atol=1e-10)
-        np.testing.assert_allclose(output.td_errors, targets - rows.v_tm1, atol=1e-10)
+        np.testing.assert_allclose(output.errors, targets - rows.v_tm1, atol=1e-10)
         ratio = np.minimum(thresholds.rho_bar_pg, np.exp(rows.log_rho_tm1))
         np.testing.assert_allclose(output.action_values, advantages / ratio + rows.v_tm1, rtol=1e-9)
 

@@ -47,8 +47,8 @@ def test_no_gradient_through_targets_and_advantages(rows):
 
 
 def test_value_gradient_reaches_v_tm1_only(rows):
-    gradients = jax.grad(lambda rows: jnp.sum(0.5 * apply(rows).td_errors ** 2))(rows)
-    np.testing.assert_allclose(gradients.v_tm1, -apply(rows).td_errors, rtol=1e-6)
+    gradients = jax.grad(lambda rows: jnp.sum(0.5 * apply(rows).errors ** 2))(rows)
+    np.testing.assert_allclose(gradients.v_tm1, -apply(rows).errors, rtol=1e-6)
     for gradient in gradients[1:]:
         np.testing.assert_array_equal(gradient, jnp.zeros_like(gradient))
 

@@ -20,7 +20,7 @@ def test_on_policy_equals_the_n_step_return():
         rows.r_t, rows.discount_t, v_t=rows.v_t, continuation_t=rows.continuation_t
     )
     np.testing.assert_allclose(output.targets, returns, rtol=1e-5, atol=1e-6)
-    np.testing.assert_allclose(output.advantages, output.td_errors, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(output.advantages, output.errors, rtol=1e-5, atol=1e-6)
 
 
 def test_fixed_point_is_the_value_of_the_clipped_policy():

@@ -30,9 +30,9 @@ def test_equals_rlax(rlax):
         rlax.vtrace_td_error_and_advantage, clip_rho_threshold=1.3, clip_pg_rho_threshold=1.1
     )
     theirs = jax.jit(jax.vmap(theirs, in_axes=1, out_axes=1))(*arrays, np.exp(log_rho))
-    np.testing.assert_allclose(ours.td_errors, theirs.errors, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(ours.errors, theirs.errors, rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(ours.advantages, theirs.pg_advantage, rtol=1e-5, atol=1e-6)
 
     errors = functools.partial(rlax.vtrace, clip_rho_threshold=1.3)
     errors = jax.jit(jax.vmap(errors, in_axes=1, out_axes=1))(*arrays, np.exp(log_rho))
-    np.testing.assert_allclose(ours.td_errors, errors, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(ours.errors, errors, rtol=1e-5, atol=1e-6)
