@@ -29,7 +29,7 @@ WINDOW_SECONDS = 1.0
 
 
 class Rate(NamedTuple):
-    """Of some windows."""
+    """Median and spread of some windows."""
 
     median: float  # steps/s
     spread: float  # steps/s, largest less smallest

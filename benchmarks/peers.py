@@ -50,7 +50,7 @@ class Peer:
     repository: str
     """A git repository, for what is in no package."""
     commit: str
-    """Of the repository."""
+    """The commit of the repository that is checked out."""
 
     @property
     def python(self) -> Path:

@@ -47,7 +47,7 @@ class Settings:
     longest: float = 15.0
     """Seconds that a process lives at most before it is killed, but for those in a save."""
     updates: int = 1563
-    """Of the run."""
+    """Updates of the run."""
     seed: int = 0
     """Names the moments."""
 

@@ -36,9 +36,9 @@ class Settings:
     minutes: float = 30.0
     """Length of each run, from its first row of metrics."""
     algorithms: tuple[Algorithm, ...] = get_args(Algorithm)
-    """Which to run."""
+    """Algorithms to watch, a run of each."""
     seconds: float = 1.0
-    """Between two looks."""
+    """Seconds between two looks."""
 
 
 class Look(NamedTuple):

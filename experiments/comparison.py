@@ -32,11 +32,11 @@ class Config:
     quick: bool = False
     """Two seeds."""
     methods: tuple[Literal["impala", "a2c", "a3c", "seeded_impala"], ...] = ("impala", "a2c", "a3c")
-    """Which to run."""
+    """Which methods to run."""
     seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
-    """Of the trainings of each kind. Only without --quick."""
+    """Seeds of the trainings of each kind. Only without --quick."""
     environment: str = "catch"
-    """As in `experiments.impala`, whose settings are taken."""
+    """An environment as in `experiments.impala`, whose settings are taken."""
     total_steps: int | None = None
     """Rows to learn from; None: as many as `experiments.impala`."""
 

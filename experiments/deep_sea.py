@@ -26,7 +26,8 @@ from expedition.runtime import Running, named_key, simulation
 from experiments import deep_sea_plots, plots
 from experiments.deep_sea_agents import ALGORITHMS, Constants, Team, make_team
 from experiments.deep_sea_plots import Row, Rows
-from experiments.sweep import Precision, Reporter, SettingsError, Table, command, fill, open_folder
+from experiments.report import Reporter
+from experiments.sweep import Precision, SettingsError, Table, command, fill, open_folder
 
 BAD = 0.9  # the part of bad episodes below which a sea is solved
 CHUNK = 5  # episodes between two looks
@@ -50,7 +51,7 @@ class Config:
     agents: tuple[int, ...] = (1, 10, 100)
     """Numbers of agents K; what is called bootstrapped is one agent."""
     algorithms: tuple[str, ...] = tuple(ALGORITHMS)
-    """Which to run."""
+    """Which algorithms to run."""
     instances: int = 3
     """Random instances of each."""
     episodes: int = 10_000
@@ -58,7 +59,7 @@ class Config:
     regret_agents: tuple[int, ...] = (1, 2, 5, 10, 20, 50, 100)
     """Numbers of agents whose regret is measured; empty: not at all."""
     regret_algorithms: tuple[str, ...] = ("seed_lsvi",)
-    """Of those that run, whose regret is measured; 64 worlds, slow for networks."""
+    """Which of them have their regret measured, in 64 worlds each; slow for networks."""
     regret_size: int = 10
     """Size of the sea for that."""
     regret_episodes: int = 100

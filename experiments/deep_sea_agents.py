@@ -16,6 +16,7 @@ from expedition.agents import (
     seed_ensemble,
     seed_lsvi,
     seeded_impala,
+    without_seeds,
 )
 from expedition.environments import DeepSea
 from expedition.exploration import Minibatch, RegressionConfig, one_hot_regression
@@ -38,7 +39,7 @@ class Constants:
     batch_size: int = 128
     """Data of a gradient step."""
     learning_rate: float = 3e-3
-    """Of Adam, of the networks that learn values."""
+    """Learning rate of Adam, for the networks that learn values."""
     updates: int = 5
     """How often the networks learn in an episode, before each of as many equal parts of it."""
     steps: int = 2
@@ -54,7 +55,7 @@ class Constants:
     lsvi_noise_variance: float = 0.01
     """Variance v that LSVI assumes."""
     impala_learning_rate: float = 3e-3
-    """Of IMPALA's Adam."""
+    """Learning rate of IMPALA's Adam."""
     entropy_cost: float = 0.01
     """Of IMPALA."""
     seeded: SeededImpalaConfig = DEEP_SEA.agent
@@ -150,8 +151,8 @@ def _of_networks(
         )
     learner = SeedEnsembleConfig(
         num_models=models,
-        prior_scale=0.0 if is_dqn else constants.prior_scale,
-        noise_variance=0.0 if is_dqn else constants.noise_variance,
+        prior_scale=constants.prior_scale,
+        noise_variance=constants.noise_variance,
         discount=constants.discount,
         learning_rate=constants.learning_rate,
         minibatch=Minibatch(constants.batch_size),
@@ -160,7 +161,7 @@ def _of_networks(
     )
     network = CellMLP(sea.num_cells, 2, constants.hidden)
     agent = (
-        dqn(DqnConfig(constants.epsilon, learner), sea.spec, network)
+        dqn(DqnConfig(constants.epsilon, without_seeds(learner)), sea.spec, network)
         if is_dqn
         else seed_ensemble(learner, sea.spec, network)
     )

@@ -37,9 +37,9 @@ class Experiment(Generic[C]):
     """An algorithm's command."""
 
     name: str
-    """Of its module, `experiments.<name>`."""
+    """The name of its module, `experiments.<name>`."""
     description: str | None
-    """What `--help` says of it."""
+    """The text that `--help` begins with."""
     preset: Callable[[str], C]
     """The settings to start from for an environment."""
     make_agent: Callable[[C, EnvironmentSpec], Agent]

@@ -24,16 +24,8 @@ if not __package__:  # run as a file, not with -m
     sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from experiments import plots
-from experiments.sweep import (
-    Measure,
-    Precision,
-    Reporter,
-    Table,
-    command,
-    fill,
-    open_folder,
-    read,
-)
+from experiments.report import Reporter
+from experiments.sweep import Measure, Precision, Table, command, fill, open_folder, read
 
 STRATEGIES = ("seed_sampling", "concurrent_ucrl", "psrl", "thompson_resampling")
 TABLE = "cartpole.csv"

@@ -28,7 +28,8 @@ if not __package__:  # run as a file, not with -m
     sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from experiments import plots, regret_plots
-from experiments.sweep import Measure, Precision, Reporter, Table, command, fill, open_folder
+from experiments.report import Reporter
+from experiments.sweep import Measure, Precision, Table, command, fill, open_folder
 
 Algorithm = Literal[
     "concurrent_ucrl", "seed_sampling", "seed_lsvi", "seed_td", "thompson_resampling"
@@ -109,7 +110,7 @@ class Config:
     quick: bool = False
     """Three numbers of agents and 64 worlds each: a minute, and rough."""
     algorithms: tuple[Algorithm, ...] = ALGORITHMS
-    """Which to measure."""
+    """Which algorithms to measure."""
     precision: Precision = field(default_factory=Precision)
     """How well each mean must be known."""
     bipolar: Constants = BIPOLAR

@@ -24,8 +24,9 @@ from expedition.environments.swingup import Goal
 from expedition.runtime import AXIS, named_key
 from experiments import plots, swingup_plots, swingup_runs
 from experiments.curves import Curve, Curves
+from experiments.report import Reporter
 from experiments.snapshots import Snapshots
-from experiments.sweep import Reporter, command, open_folder
+from experiments.sweep import command, open_folder
 from experiments.swingup_agents import (
     Algorithm,
     Constants,

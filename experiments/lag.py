@@ -37,9 +37,9 @@ class Config:
     methods: tuple[Literal["impala", "uncorrected", "a3c"], ...] = ("impala", "uncorrected", "a3c")
     """IMPALA, IMPALA without V-trace, A3C."""
     seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
-    """Of the trainings of each kind. Only without --quick."""
+    """Seeds of the trainings of each kind. Only without --quick."""
     environment: str = "catch"
-    """As in `experiments.impala`, whose settings are taken."""
+    """An environment as in `experiments.impala`, whose settings are taken."""
     total_steps: int | None = None
     """Rows to learn from; None: as many as `experiments.impala`."""
 

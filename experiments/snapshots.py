@@ -13,7 +13,7 @@ SECONDS = 60.0  # between two
 
 
 class Snapshots:
-    """Those of one simulation, of which the newest whole one stays.
+    """Snapshots of one simulation, of which the newest whole one stays.
 
     Args:
       folder: theirs alone.

@@ -21,12 +21,10 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 import tyro
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from expedition.runtime.record import provenance, write_json
+from experiments.report import Reporter
 
-QUIET = 60.0  # s, between lines that say what is being done, where no terminal is
 Measure = Callable[[jax.Array], jax.Array]  # keys [W] -> the number of each world [W]
 
 
@@ -75,7 +73,7 @@ class Precision:
 
 
 def standard_error(values: np.ndarray) -> float:
-    """Of the mean."""
+    """Standard error of the mean of the values; inf for fewer than two."""
     return float(values.std(ddof=1) / math.sqrt(len(values))) if len(values) > 1 else math.inf
 
 
@@ -217,54 +215,6 @@ def _flat(name: str, content: Any) -> dict[str, Any]:
     return {path: value for part in parts for path, value in part.items()}
 
 
-class Reporter:
-    """One live line on a terminal; elsewhere a plain one at first, for each row and each minute."""
-
-    def __init__(self, cells: int) -> None:
-        self._console = Console(highlight=False)
-        self._progress = Progress(
-            MofNCompleteColumn(),
-            BarColumn(bar_width=8),
-            TextColumn("{task.description}"),
-            TimeElapsedColumn(),
-            console=self._console,
-            disable=not self._console.is_terminal,
-            transient=True,
-        )
-        self._task = self._progress.add_task("", total=cells)
-        self._next_line = time.monotonic()
-
-    def __enter__(self) -> "Reporter":
-        self._progress.start()
-        return self
-
-    def show(self, text: str) -> None:
-        """Says what is being done."""
-        self._progress.update(self._task, description=text)
-        if not self._console.is_terminal and time.monotonic() >= self._next_line:
-            self._next_line = time.monotonic() + QUIET
-            self._console.print(text, soft_wrap=True)
-
-    def skip(self) -> None:
-        """Counts a cell that was measured before."""
-        self._progress.advance(self._task)
-
-    def row(self, title: str, row: Row) -> None:
-        """Says what has been found."""
-        self.note(
-            f"{title:16} {row.algorithm:20} K {row.agents:<5} {row.mean:9.3f} "
-            f"± {row.standard_error:.3f}  {row.instances:5} worlds {row.seconds:6.1f} s"
-        )
-
-    def note(self, text: str) -> None:
-        """Says what has been found, and counts the cell."""
-        self._progress.advance(self._task)
-        self._console.print(text, soft_wrap=True)
-
-    def __exit__(self, *_: object) -> None:
-        self._progress.stop()
-
-
 def fill(
     table: Table,
     cells: list[tuple[str, int, Measure]],
@@ -301,4 +251,7 @@ def fill(
             seconds,
         )
         table.add(row)
-        report.row(title, row)
+        report.note(
+            f"{title:16} {row.algorithm:20} K {row.agents:<5} {row.mean:9.3f} "
+            f"± {row.standard_error:.3f}  {row.instances:5} worlds {row.seconds:6.1f} s"
+        )

@@ -3,7 +3,14 @@
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from expedition.agents import Agent, DqnConfig, SeedEnsembleConfig, dqn, seed_ensemble
+from expedition.agents import (
+    Agent,
+    DqnConfig,
+    SeedEnsembleConfig,
+    dqn,
+    seed_ensemble,
+    without_seeds,
+)
 from expedition.environments import Swingup
 from expedition.environments.swingup import TIME_STEP, Goal
 from expedition.exploration import Minibatch
@@ -29,7 +36,7 @@ class Constants:
     batch_size: int = 32
     """Data of a gradient step."""
     learning_rate: float = 2e-3
-    """Of Adam."""
+    """Learning rate of Adam."""
     mask_probability: float = 1.0
     """Probability that a model uses a datum at all: below 1, the Bernoulli bootstrap."""
     hidden: tuple[int, ...] = (50, 50)
@@ -141,15 +148,15 @@ def make_agent(
       seconds: how long they interact; all data fit into the buffer.
       axis_name: the axis of devices that share the models; DQN has one model.
     """
-    spec, is_dqn = Swingup().spec, algorithm == "dqn"
+    spec = Swingup().spec
     prior = SkipMLP(spec.action.num_values, constants.hidden)
     network = prior.clone(input_scale=(1, 1, constants.speed_scale, 1, constants.speed_scale, 1))
     learner = SeedEnsembleConfig(
         num_models=num_models(algorithm, num_agents, constants),
-        networks=1 if is_dqn else constants.networks,
-        prior_scale=0.0 if is_dqn else constants.prior_scale,
-        noise_variance=0.0 if is_dqn else constants.noise_variance,
-        mask_probability=1.0 if is_dqn else constants.mask_probability,
+        networks=constants.networks,
+        prior_scale=constants.prior_scale,
+        noise_variance=constants.noise_variance,
+        mask_probability=constants.mask_probability,
         discount=constants.discount,
         learning_rate=constants.learning_rate,
         minibatch=Minibatch(
@@ -166,13 +173,13 @@ def make_agent(
         value_range=_value_range(constants),
         capacity=num_agents * swingup_runs.periods(seconds),
     )
-    if is_dqn:
-        return dqn(DqnConfig(constants.epsilon, learner), spec, network)
+    if algorithm == "dqn":
+        return dqn(DqnConfig(constants.epsilon, without_seeds(learner)), spec, network)
     return seed_ensemble(learner, spec, network, prior_network=prior, axis_name=axis_name)
 
 
 def _value_range(constants: Constants) -> tuple[float, float] | None:
-    """What pushing, or resting in the goal, for ever is worth."""
+    """The values of pushing for ever and of resting in the goal for ever."""
     if not constants.bounded:
         return None
     return -constants.push_cost / (1 - constants.discount), 1 / (1 - constants.discount)

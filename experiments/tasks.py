@@ -45,11 +45,11 @@ class Config:
     """Settings of the row."""
 
     task: Annotated[Task, tyro.conf.Positional]
-    """Which."""
+    """Which of the rows' tasks."""
     out: Path | None = None
     """Folder for table and pictures; what was stopped there goes on. Default: runs/<task>."""
     seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
-    """Of the trainings of each kind."""
+    """Seeds of the trainings of each kind."""
     total_steps: int | None = None
     """Rows to learn from; None: as many as `experiments.impala`."""
 

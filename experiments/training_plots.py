@@ -69,7 +69,7 @@ def _read(path: Path) -> Curves:
 
 
 def _by(curves: Curves, name: Callable[[Training], Any]) -> dict[Any, Curves]:
-    """Those of equal names together, methods in their order."""
+    """Groups the curves by the names of their trainings, methods in the order of `ORDER`."""
     found: dict[Any, Curves] = {}
     for training in sorted(curves, key=lambda one: (ORDER.index(one.method), *one)):
         found.setdefault(name(training), {})[training] = curves[training]

@@ -21,7 +21,8 @@ from expedition.runtime.metrics import Row
 from experiments import impala, seeded_impala
 from experiments.curves import Curves
 from experiments.job import make_actor_environment, make_environment
-from experiments.sweep import Reporter, SettingsError
+from experiments.report import Reporter
+from experiments.sweep import SettingsError
 
 Method = Literal["impala", "uncorrected", "a2c", "a3c", "seeded_impala"]
 METHODS = get_args(Method)

@@ -123,8 +123,8 @@ MUTANTS = [
     Mutant(
         "advantage from the uncorrected value",
         "losses/vtrace.py",
-        "discount_t * corrected_v_t - value",
-        "discount_t * v_t - value",
+        "rho_pg_tm1 * (action_values - value)",
+        "rho_pg_tm1 * (r_t + discount_t * v_t - value)",
         (DEFINITION,),
     ),
     Mutant(
@@ -157,44 +157,44 @@ MUTANTS = [
     ),
     Mutant(
         "agent swaps behaviour and target policy",
-        "agents/impala.py",
+        "agents/actor_critic.py",
         "log_prob, behaviour = policy.log_prob",
         "behaviour, log_prob = policy.log_prob",
         (f"{AGENT}::test_the_update_minimises_the_loss_of_the_definition",),
     ),
     Mutant(
         "agent lets traces run across episodes",
-        "agents/impala.py",
+        "agents/actor_critic.py",
         '"continuation_t": batch.continues.astype(reward.dtype)',
         '"continuation_t": None',
         (f"{AGENT}::test_the_update_minimises_the_loss_of_the_definition",),
     ),
     Mutant(
         "agent learns from rows that restart an episode",
-        "agents/impala.py",
+        "agents/actor_critic.py",
         '"weight_tm1": batch.is_transition.astype(reward.dtype)',
         '"weight_tm1": None',
         (f"{AGENT}::test_the_row_that_restarts_an_episode_changes_nothing",),
     ),
     Mutant(
         "agent takes a truncation for a termination",
-        "agents/impala.py",
+        "agents/actor_critic.py",
         "config.discount * batch.discount,",
         "config.discount * batch.discount * batch.continues,",
         (f"{AGENT}::test_the_update_minimises_the_loss_of_the_definition",),
     ),
     Mutant(
         "sums over devices averaged",
-        "agents/impala.py",
+        "agents/actor_critic.py",
         'jax.lax.psum if self.config.reduction == "sum" else jax.lax.pmean',
         "jax.lax.pmean",
         ("tests/runtime/test_learner_devices.py::test_update_is_the_same_on_1_2_4_and_8_devices",),
     ),
     Mutant(
         "actor records what an action caused a step late",
-        "runtime/actor.py",
-        "self._record(trajectory, t, t + 1, action, extras, timestep)",
-        "self._record(trajectory, t, t + 1, action, extras, self._timestep)",
+        "runtime/playing.py",
+        "_record(trajectory, t, t + 1, action, extras, seen)",
+        "_record(trajectory, t, t + 1, action, extras, timestep)",
         (f"{EXACT_ZERO}::test_the_batch_that_is_shifted_is_exact",),
     ),
     Mutant(
@@ -378,7 +378,7 @@ MUTANTS = [
     ),
     Mutant(
         "those that do not act give data",
-        "runtime/simulator.py",
+        "runtime/turn.py",
         "jnp.where(acts, rows.timestep.step_type, jnp.int8(LAST))",
         "jnp.where(acts, rows.timestep.step_type, jnp.int8(1))",
         (
@@ -401,28 +401,28 @@ MUTANTS = [
     ),
     Mutant(
         "all models share the first one's noise",
-        "agents/seed_ensemble.py",
-        "gaussian(state.seeds.noise, member, number)",
-        "gaussian(state.seeds.noise, 0, number)",
+        "agents/seed_model.py",
+        "gaussian(seeds.noise, number, datum)",
+        "gaussian(seeds.noise, 0, datum)",
         (f"{ENSEMBLE}::test_updates_equal_a_loop_over_gradient_steps[plain]",),
     ),
     Mutant(
         "targets without the prior",
-        "agents/seed_ensemble.py",
+        "agents/seed_model.py",
         "q_t = self._evaluate(target, data.next_observation) + next_prior_q",
         "q_t = self._evaluate(target, data.next_observation)",
         (f"{ENSEMBLE}::test_updates_equal_a_loop_over_gradient_steps[plain]",),
     ),
     Mutant(
         "each of a model's networks learns from its own values",
-        "agents/seed_ensemble.py",
+        "agents/seed_model.py",
         "jnp.roll(x, -1, axis=0)",
         "x",
         (f"{ENSEMBLE}::test_updates_equal_a_loop_over_gradient_steps[mixed]",),
     ),
     Mutant(
         "values that rewards do not allow are bootstrapped",
-        "agents/seed_ensemble.py",
+        "agents/seed_model.py",
         "jnp.clip(q_t, *config.value_range)",
         "q_t",
         (f"{ENSEMBLE}::test_updates_equal_a_loop_over_gradient_steps[bounded]",),
@@ -466,16 +466,16 @@ MUTANTS = [
     ),
     Mutant(
         "actions of one compiled unroll are those of the last one",
-        "runtime/actor.py",
-        "        self._steps += length\n",
-        "",
+        "runtime/playing.py",
+        "now.steps + length",
+        "now.steps",
         ("tests/runtime/test_played_unrolls.py::test_it_is_what_steps_make[recurrent]",),
     ),
     Mutant(
         "a resumed actor draws its actions anew",
         "runtime/actor.py",
-        "self._steps, self._unrolls, self.env_steps, self.restarts = counts.tolist()",
-        "_, self._unrolls, self.env_steps, self.restarts = counts.tolist()",
+        "self._now._replace(steps=steps)",
+        "self._now._replace(steps=0)",
         (TWO_PARTS,),
     ),
     Mutant(
@@ -495,7 +495,7 @@ MUTANTS = [
     Mutant(
         "what a given-up environment says is handed over",
         "runtime/actor.py",
-        "self._check_stopped()\n                        queue.put(unroll)",
+        "self.check_stopped()\n                        queue.put(unroll)",
         "queue.put(unroll)",
         ("tests/runtime/test_faults.py::test_an_environment_that_hangs_is_made_anew[False]",),
     ),
@@ -532,7 +532,7 @@ MUTANTS = [
     ),
     Mutant(
         "V-trace corrects where it was told not to",
-        "agents/impala.py",
+        "agents/actor_critic.py",
         'behaviour if config.correction == "vtrace" else',
         "behaviour if True else",
         (
@@ -618,9 +618,9 @@ MUTANTS = [
     ),
     Mutant(
         "members share the first one's noise",
-        "agents/seeded_impala.py",
-        "gaussian(noise_key, member, rows.number)",
-        "gaussian(noise_key, 0 * member, rows.number)",
+        "agents/seeded_member.py",
+        "gaussian(noise_key, number, rows.number)",
+        "gaussian(noise_key, 0 * number, rows.number)",
         (f"{SEEDED}::test_every_member_learns_from_all_data_under_its_own_seed[1]",),
     ),
     Mutant(
@@ -632,9 +632,9 @@ MUTANTS = [
     ),
     Mutant(
         "replayed unrolls are fitted to targets of the parameters that learn",
-        "agents/seeded_impala.py",
-        "self._outputs(self.network, acting, x) + frozen",
-        "self._outputs(self.network, own.params, x) + frozen",
+        "agents/seeded_member.py",
+        "self.outputs(acting, batch.observation, frozen)",
+        "self.outputs(own.params, batch.observation, frozen)",
         (f"{SEEDED}::test_with_replay_members_fit_their_values_to_targets_of_those_that_act",),
     ),
     Mutant(
@@ -691,5 +691,12 @@ MUTANTS = [
         (
             "tests/agents/test_normalization.py::test_the_agent_sees_deviations_from_the_mean_of_all_there_was",
         ),
+    ),
+    Mutant(
+        "actors share a key",
+        "runtime/run.py",
+        'named_key(key, "actor", first + i)',
+        'named_key(key, "actor")',
+        ("tests/runtime/test_streams.py::test_actors_that_see_the_same_act_by_keys_of_their_own",),
     ),
 ]

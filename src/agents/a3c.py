@@ -8,8 +8,14 @@ place of one.
 import jax
 import jax.numpy as jnp
 
+from expedition.agents.actor_critic import (
+    ActorCriticAgent,
+    Gradient,
+    ImpalaConfig,
+    ImpalaState,
+    make_optimizer,
+)
 from expedition.agents.agent import Agent, Metrics
-from expedition.agents.impala import ActorCriticAgent, Gradient, ImpalaConfig, ImpalaState
 from expedition.environments.interface import EnvironmentSpec
 from expedition.networks.actor_critic import ActorCritic
 
@@ -34,7 +40,8 @@ def a3c(
       num_updates: updates after which the learning rate has fallen to 0; None: it stays.
       axis_name: the `pmap` axis over which gradients of several actors are combined.
     """
-    parts = ActorCriticAgent(config, spec, network, num_updates, axis_name)
+    optimizer = make_optimizer(config, num_updates)
+    parts = ActorCriticAgent(config, spec, network, optimizer, axis_name)
 
     def update(state: ImpalaState, gradients: Gradient) -> tuple[ImpalaState, Metrics]:
         combine = jnp.sum if config.reduction == "sum" else jnp.mean

@@ -6,7 +6,7 @@ Its loss and its choice are our own, and held against rlax's in the tests: impor
 Source: Mnih et al. (2015), Human-level control through deep reinforcement learning, Nature 518.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import dm_env
@@ -15,10 +15,17 @@ import jax
 import jax.numpy as jnp
 
 from expedition.agents.agent import Agent
-from expedition.agents.seed_ensemble import EnsembleParams, SeedEnsembleConfig, seed_ensemble
+from expedition.agents.seed_ensemble import EnsembleParams, seed_ensemble
+from expedition.agents.seed_model import SeedEnsembleConfig
 from expedition.environments.interface import EnvironmentSpec
 
 PLAIN = SeedEnsembleConfig(num_models=1, prior_scale=0.0, noise_variance=0.0)  # Q-learning
+SEEDS = ("num_models", "networks", "prior_scale", "noise_variance", "mask_probability")
+
+
+def without_seeds(config: SeedEnsembleConfig) -> SeedEnsembleConfig:
+    """The same settings for one network without a seed, with which seed TD is Q-learning."""
+    return replace(config, **{name: getattr(PLAIN, name) for name in SEEDS})
 
 
 @dataclass(frozen=True)
@@ -28,16 +35,17 @@ class DqnConfig:
     epsilon: float = 0.05
     """Probability that an agent acts at random."""
     learner: SeedEnsembleConfig = PLAIN
-    """Seed TD's settings of one model without a seed, with which it is plain Q-learning."""
+    """Seed TD's settings of one network without a seed: `without_seeds` makes them of others."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.epsilon <= 1:
             raise ValueError(f"epsilon is {self.epsilon}; expected a number in [0, 1]")
-        for name in ("num_models", "prior_scale", "noise_variance", "mask_probability"):
+        for name in SEEDS:
             given, expected = getattr(self.learner, name), getattr(PLAIN, name)
             if given != expected:
                 raise ValueError(
-                    f"the learner's {name} is {given}; expected {expected}: DQN has no seeds"
+                    f"the learner's {name} is {given}; expected {expected}: DQN has no seeds; "
+                    "give without_seeds(learner)"
                 )
 
 

@@ -22,7 +22,7 @@ BOUND = 10.0  # standard deviations that an observation is clipped at
 
 
 class Statistics(NamedTuple):
-    """Of all observations, and of one of mean 0 and variance 1 before them."""
+    """Number, mean and deviation of all observations, and of one of mean 0, deviation 1 before."""
 
     number: jax.Array  # []
     mean: jax.Array  # [...]
@@ -30,7 +30,7 @@ class Statistics(NamedTuple):
 
 
 class NormalizedParams(NamedTuple):
-    """What actors need."""
+    """The agent's parameters, and by what actors normalize what they see."""
 
     agent: Any
     mean: jax.Array  # [...]
@@ -54,7 +54,7 @@ class NormalizedState(NamedTuple):
 
     @property
     def params(self) -> NormalizedParams:
-        """Those of the agent, and how it sees."""
+        """What actors need: the agent's parameters, and how observations are normalized."""
         _, mean, deviation = self.statistics
         return NormalizedParams(self.agent.params, mean, deviation)
 
@@ -112,7 +112,7 @@ def normalize_observations(
 
 
 def _extended(old: Statistics, x: chex.Array, axis_name: str | None) -> Statistics:
-    """With N more observations `[N, ...]` on each device.
+    """Adds N more observations `[N, ...]` on each device.
 
     Source: Chan, Golub & LeVeque (1983), Algorithms for Computing the Sample Variance,
     https://doi.org/10.1080/00031305.1983.10483115.

@@ -5,8 +5,8 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from expedition.agents.actor_critic import Behaviour
 from expedition.agents.agent import Trajectory
-from expedition.agents.impala import Behaviour
 from expedition.environments.interface import Array, EnvironmentSpec
 from expedition.exploration.experience import (
     Experience,
@@ -87,5 +87,5 @@ def minibatches(memory: UnrollMemory, minibatch: Minibatch, member: jax.Array, c
 
 
 def _swapped(rows: Rows, axis: int) -> Any:
-    """With this axis and the next one in each other's place."""
+    """Swaps this axis of all leaves with the next one."""
     return jax.tree.map(lambda x: jnp.swapaxes(x, axis, axis + 1), rows)

@@ -50,7 +50,7 @@ class DeepSea:
     mapping_seed: int = 42
     """bsuite's experiments `deep_sea` and `deep_sea_stochastic` have 42."""
     move_cost: float = 0.01
-    """Of `size` steps to the right."""
+    """The return of `size` steps to the right."""
     observation: Observation = "grid"
 
     def __post_init__(self) -> None:

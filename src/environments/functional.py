@@ -144,7 +144,7 @@ def _step(
 
 
 class _Program(NamedTuple):
-    """What is compiled once."""
+    """What fixes the program of T steps: for each of these it is compiled once."""
 
     environment: FunctionalEnvironment
     act: Callable[..., Any]
@@ -178,7 +178,7 @@ class FreshWorlds:
     """A problem of the simulator as an environment: each episode is in a world of its own."""
 
     problem: Any
-    """With `spec`, `draw`, `reset` and `step`, see `runtime.simulator.Problem`."""
+    """A problem: it has `spec`, `draw`, `reset` and `step`; see `runtime.simulator.Problem`."""
 
     @property
     def spec(self) -> EnvironmentSpec:

@@ -36,7 +36,7 @@ def boltzmann(q: chex.Array, temperature: chex.Numeric) -> tuple[chex.Array, che
 
 
 class BoltzmannTargets(NamedTuple):
-    """What the actions taken are worth to a policy softmax(Q/τ), and how it differs from theirs."""
+    """What the actions taken are worth to a policy softmax(Q/τ), and how far it is from theirs."""
 
     action_values: chex.Array  # [T, ...] r_s + γ_s v_{s+1}; no gradient
     log_rho: chex.Array  # [T, ...] log π(a_s|x_s) - log μ(a_s|x_s); no gradient

@@ -63,7 +63,7 @@ class PolicyAndValue(Protocol):
         ...
 
     def apply(self, params: Any, observation: Any, reset: Any, state: Any, /) -> Any:
-        """Of an unroll: the policy's parameters, the values, the recurrent state after it."""
+        """Gives an unroll's policy parameters and values, and the recurrent state after it."""
         ...
 
     def initial_state(self, batch_size: int) -> Any:

@@ -10,11 +10,11 @@ import jax
 import numpy as np
 
 from expedition.agents.agent import Agent, Trajectory
-from expedition.environments.functional import FunctionalBatch, Played
 from expedition.environments.interface import BatchedEnvironment, Restorable
 from expedition.exploration import threefry
 from expedition.runtime.channel import BoundedQueue, QueueClosed
 from expedition.runtime.parameters import Versioned
+from expedition.runtime.playing import Moment, way_to_play
 from expedition.runtime.timing import TimeSplit
 from expedition.runtime.unroll import (
     EpisodeCounter,
@@ -38,7 +38,7 @@ class ActorFunctions(NamedTuple):
 
 
 def actor_functions(agent: Agent) -> ActorFunctions:
-    """Those of the agent, compiled once for all actors."""
+    """What actors need of this agent, compiled once for all of them."""
 
     def act(params: Any, state: Any, timestep: Any, key: jax.Array, step: jax.Array) -> Any:
         return agent.act(params, state, timestep, threefry.fold_in(key, step))
@@ -76,21 +76,18 @@ class Actor:
         self.abandoned = False  # it ends when its environment answers
         self.env_steps = 0
         self.time = TimeSplit("parameters", "act", "environment", "record", "digest", "queue")
-        self._act, self._digest, training_reward = functions
-        self._like = like
-        self._actor_state = actor_state
+        act, self._digest, training_reward = functions
+        self._playing = way_to_play(self, environment, act, key, like)
+        self._now = Moment(timestep=None, actor_state=actor_state, steps=0)
         self._parameters = parameters
-        self._key = key
         self._index = index
         self._in_environment_since: float | None = None
-        self._timestep: Any = None  # the last one; None before the first
         self._stopped: Callable[[], bool] = lambda: False
         self._handing_over = threading.Lock()
         self.first: Position | None = None  # where it has begun; None before
         self.begins_at: np.ndarray | None = None  # packed; None: at a new episode
         self._handed_over = np.zeros(4, np.int64)  # counts after its last unroll
         self.restarts = 0  # times that its environments were made anew
-        self._steps = 0
         self._unrolls = 0
         self._episodes = EpisodeCounter(environment.num_environments, training_reward)
 
@@ -105,19 +102,19 @@ class Actor:
         try:
             with jax.default_device(device):
                 while after is not None and not after.wait(timeout=0.5):
-                    self._check_stopped()
+                    self.check_stopped()
                 self._start()
                 while True:
                     unroll = self.unroll()
                     with self._handing_over:
-                        self._check_stopped()
+                        self.check_stopped()
                         queue.put(unroll)
                     self.time.lap("queue")
         except QueueClosed:
             self.environment.close()
         except BaseException as error:
             try:
-                self._ask(self.environment.close)
+                self.ask(self.environment.close)
             except Exception as second:  # the first one is what went wrong
                 error.add_note(f"closing the environment then raised {second!r}")
             raise
@@ -128,11 +125,8 @@ class Actor:
             self._start()
         version, params = self._parameters(self._unrolls)
         self.time.lap("parameters")
-        if isinstance(self.environment, FunctionalBatch):
-            trajectory = self._play(self.environment, params)
-        else:
-            trajectory = self._step_by_step(params)
-        self._ask(partial(require_finite, trajectory))
+        trajectory, self._now = self._playing.unroll(self._now, params)
+        self.ask(partial(require_finite, trajectory))
         self._unrolls += 1
         self.env_steps += int(np.sum(trajectory.is_transition))
         episodes = self._episodes.count(trajectory)
@@ -155,12 +149,12 @@ class Actor:
             self.begins_at = packed
             self._count_from(packed_counts(packed))
 
-    def succeed(self, other: "Actor") -> None:
+    def take_over_from(self, failed: "Actor") -> None:
         """Counts on from the last unroll of an actor that is no more, with episodes of its own."""
-        self.time = other.time
-        other.started.set()  # nobody need wait for it
-        self._count_from(other._handed_over)
-        self.restarts = other.restarts
+        self.time = failed.time
+        failed.started.set()  # nobody need wait for it
+        self._count_from(failed._handed_over)
+        self.restarts = failed.restarts
 
     def abandon(self, seconds: float) -> bool:
         """Gives up an environment that has not answered for so long; False if it has.
@@ -175,50 +169,16 @@ class Actor:
         finally:
             self._handing_over.release()
 
-    def seconds_in_environment(self) -> float:
-        """Since when it has been waiting for its environment; 0 if it does not."""
-        since = self._in_environment_since
-        return 0.0 if since is None else time.monotonic() - since
+    def check_stopped(self) -> None:
+        """Ends an unroll that nobody wants any more.
 
-    def _step_by_step(self, params: Any) -> Trajectory:
-        trajectory = self._empty_trajectory()
-        for t in range(len(trajectory.reward)):
-            self._check_stopped()
-            action, extras, self._actor_state = self._act(
-                params, self._actor_state, self._timestep, self._key, np.uint32(self._steps)
-            )
-            self._steps += 1
-            action = jax.block_until_ready(action)
-            self.time.lap("act")
-            timestep = self._ask(partial(self.environment.step, action))
-            self.time.lap("environment")
-            self._record(trajectory, t, t + 1, action, extras, timestep)
-            self._timestep = timestep
-            self.time.lap("record")
-        return trajectory
-
-    def _play(self, environment: FunctionalBatch, params: Any) -> Trajectory:
-        """The same in one compiled program, whose time is the environment's."""
-        trajectory = self._empty_trajectory()
-        length = len(trajectory.reward)
-        self._check_stopped()
-        played = self._ask(lambda: self._played(environment, params, length))
-        self._steps += length
-        self._actor_state, self._timestep = played.actor_state, played.timestep
-        self.time.lap("environment")
-        self._record(trajectory, 0, length, played.action, played.extras, played.seen)
-        self.time.lap("record")
-        return trajectory
-
-    def _played(self, environment: FunctionalBatch, params: Any, length: int) -> Played:
-        given = params, self._actor_state, self._timestep, self._key, np.uint32(self._steps)
-        return jax.block_until_ready(environment.play(self._act, *given, length))
-
-    def _check_stopped(self) -> None:
+        Raises:
+          QueueClosed: the queue is closed, or this actor abandoned.
+        """
         if self._stopped():
             raise QueueClosed
 
-    def _ask(self, question: Callable[[], T]) -> T:
+    def ask(self, question: Callable[[], T]) -> T:
         """Calls the environment; notes since when, and if that fails."""
         self._in_environment_since = time.monotonic()
         try:
@@ -231,78 +191,43 @@ class Actor:
         finally:
             self._in_environment_since = None
 
+    def seconds_in_environment(self) -> float:
+        """Since when it has been waiting for its environment; 0 if it does not."""
+        since = self._in_environment_since
+        return 0.0 if since is None else time.monotonic() - since
+
     def _position(self) -> Position:
         environment = self.environment
         return Position(
-            np.array([self._steps, self._unrolls, self.env_steps, self.restarts]),
+            np.array([self._now.steps, self._unrolls, self.env_steps, self.restarts]),
             environment.get_state() if isinstance(environment, Restorable) else (),
-            self._timestep,
-            self._actor_state,
+            self._now.timestep,
+            self._now.actor_state,
             self._episodes.get_state(),
         )
 
     def _count_from(self, counts: np.ndarray) -> None:
         self._handed_over = counts
-        self._steps, self._unrolls, self.env_steps, self.restarts = counts.tolist()
+        steps, self._unrolls, self.env_steps, self.restarts = counts.tolist()
+        self._now = self._now._replace(steps=steps)
 
     def _start(self) -> None:
         """Resets the environments, or puts them where they were; everything is then compiled."""
-        self._timestep = self._ask(self.environment.reset)
+        self._now = self._now._replace(timestep=self.ask(self.environment.reset))
         if self.begins_at is not None and isinstance(self.environment, Restorable):
             was = unpack(self.begins_at, self._position())
             self.environment.set_state(was.environment)
-            self._timestep, self._actor_state = was.timestep, was.actor_state
+            self._now = Moment(was.timestep, was.actor_state, self._now.steps)
             self._episodes.set_state(was.episodes)
         params = self._parameters(None).params
-        if isinstance(self.environment, FunctionalBatch):
-            self._place(self.environment, jax.tree.leaves(params)[0].sharding)
+        self._now = self._playing.place(self._now, params)
         self.first = self._position()
         self.time.lap("environment")
-        self._compile(params)
+        self._playing.compile(self._now, params)
         self.time.lap("act")
         self.started.set()
-
-    def _place(self, environment: FunctionalBatch, place: jax.sharding.Sharding) -> None:
-        """Puts all where an unroll leaves it: the second one would else be compiled again."""
-        environment.set_state(jax.device_put(environment.get_state(), place))
-        placed = jax.device_put((self._timestep, self._actor_state), place)
-        self._timestep, self._actor_state = placed
-
-    def _compile(self, params: Any) -> None:
-        """Acts once in vain, or plays an unroll."""
-        environment = self.environment
-        if isinstance(environment, FunctionalBatch):
-            before = environment.get_state()
-            self._played(environment, params, len(self._like.reward))
-            environment.set_state(before)
-        else:
-            given = self._actor_state, self._timestep, self._key, np.uint32(0)
-            jax.block_until_ready(self._act(params, *given))
-
-    def _empty_trajectory(self) -> Trajectory:
-        """Buffers with row 0 filled in; fresh for each unroll, since JAX may alias its inputs."""
-        trajectory = jax.tree.map(lambda x: np.empty(x.shape, x.dtype), self._like)
-        trajectory.observation[0] = self._timestep.observation
-        trajectory.step_type[0] = self._timestep.step_type
-        return trajectory._replace(actor_state=jax.tree.map(np.asarray, self._actor_state))
 
     @property
     def env_frames(self) -> int:
         """Simulator frames that the environment steps lasted."""
         return self.env_steps * self.environment.frames_per_step
-
-    @staticmethod
-    def _record(
-        trajectory: Trajectory, start: int, stop: int, action: Any, extras: Any, seen: Any
-    ) -> None:
-        """Fills the rows from start to stop."""
-        rows, following = slice(start, stop), slice(start + 1, stop + 1)
-        trajectory.action[rows] = action
-        for buffer, value in zip(
-            jax.tree.leaves(trajectory.extras), jax.tree.leaves(extras), strict=True
-        ):
-            buffer[rows] = value
-        trajectory.reward[rows] = seen.reward
-        trajectory.discount[rows] = seen.discount
-        trajectory.observation[following] = seen.observation
-        trajectory.step_type[following] = seen.step_type

@@ -24,7 +24,7 @@ class CheckpointConfig:
     keep_last: int = 2
     """How many stay, the newest."""
     keep_every: int | None = None
-    """Those of updates that are multiples of this stay for ever; None: only the newest."""
+    """Checkpoints of updates that are multiples of this stay for ever; None: only the newest."""
 
     def __post_init__(self) -> None:
         for name in ("checkpoint_updates", "keep_last", "keep_every"):
@@ -60,7 +60,7 @@ def saved_updates(folder: Path) -> int:
 
 
 class Checkpoints:
-    """Those of one run, in a folder.
+    """The checkpoints of one run, in a folder.
 
     A checkpoint is written to a folder of another name, which is renamed when all is on disk: one
     that a crash cut short is never seen.

@@ -109,7 +109,7 @@ class Learner:
 
     @property
     def state(self) -> Any:
-        """Of this process's devices, on a leading axis: not to be held, the update donates it."""
+        """The state, its devices a leading axis; never to be held, since an update donates it."""
         return self._state
 
     def get_state(self) -> Any:

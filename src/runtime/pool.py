@@ -120,6 +120,6 @@ class ActorPool:
             *(index, restarts, self._max_restarts, type(error).__name__, error),
         )
         successor = self._make_actor(index, self._rebuild(index, actor.restarts))
-        successor.succeed(actor)
+        successor.take_over_from(actor)
         self.actors[index] = successor
         return True

@@ -123,7 +123,7 @@ def _put(devices: tuple[jax.Device, ...]) -> Callable[[Any], Any]:
 
 
 def local(devices: Sequence[jax.Device]) -> list[jax.Device]:
-    """Those of this process."""
+    """The devices of this process."""
     return [device for device in devices if device.process_index == jax.process_index()]
 
 

@@ -219,7 +219,7 @@ class Run:
         self._is_whole = True
 
     def _save(self, checkpoints: Checkpoints, *, wait: bool = False) -> bool:
-        """Whether it was not too early for it."""
+        """Saves the run; False: it was too early for that."""
         checkpoints.wait()  # before there is another copy of the state
         saved = self.saved() if self.window.updates > 0 else None
         # Several processes save together or not at all.

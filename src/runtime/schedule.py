@@ -10,7 +10,7 @@ from expedition.runtime.unroll import Unroll
 
 
 class Schedule(Protocol):
-    """What joins actors and learner."""
+    """What joins actors and learner: who acts by which parameters, whose unrolls come next."""
 
     def queue(self, actor: int) -> BoundedQueue[Unroll]:
         """Where the actor puts its unrolls."""
@@ -53,7 +53,7 @@ class FreeRunning:
         return self._server.latest()
 
     def unrolls(self) -> Iterator[Unroll]:
-        """In the order in which they were made."""
+        """The unrolls of all actors, in the order in which they were made."""
         return iter(self._queue)
 
     def __len__(self) -> int:
@@ -99,7 +99,7 @@ class FixedOrder:
         return self._queues[actor]
 
     def parameters(self, actor: int, unroll: int) -> Versioned:
-        """Those that every run has at this unroll."""
+        """The parameters that every run of this seed has at this unroll."""
         batch = (unroll * len(self._queues) + actor) // self._per_batch
         return self._server.at(max(0, batch - self._lag))
 

@@ -5,16 +5,18 @@ no threads and no lag: an agent acts on everything that is known at its instant.
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Literal, NamedTuple, Protocol, get_args
 
 import dm_env
 import jax
 import jax.numpy as jnp
 
-from expedition.agents.agent import Agent, Trajectory
+from expedition.agents.agent import Agent
 from expedition.environments.interface import LAST
 from expedition.exploration import threefry
 from expedition.runtime.clocks import most_ticks, poisson_order
+from expedition.runtime.turn import Agents, World, take_turn, where
 
 Clock = Literal["poisson", "synchronous"]
 
@@ -47,25 +49,6 @@ class Outcome(NamedTuple):
     steps: jax.Array  # [W, K] int32, actions taken
     state: Any  # [W, ...] the algorithm's, at the end
     actor_state: Any  # [W, K, ...]
-
-
-class Agents(NamedTuple):
-    """K agents in a world."""
-
-    environment: Any  # [K, ...]
-    timestep: dm_env.TimeStep  # [K, ...] the newest
-    actor: Any  # [K, ...]
-    returns: jax.Array  # [K] sum of rewards
-    steps: jax.Array  # [K] int32, actions taken
-
-
-class World(NamedTuple):
-    """All that stays as it is while the agents act."""
-
-    world: Any
-    order: jax.Array  # [E] int32, whose turn; Poisson: K, nobody's, after the last tick
-    act_key: jax.Array
-    restart_key: jax.Array
 
 
 class Progress(NamedTuple):
@@ -109,12 +92,13 @@ def simulation(
     _check(num_agents, horizon, clock, at_once, unroll)
     limit = None if restart else problem.max_steps
     at_once = num_agents if at_once is None else at_once
+    turn = partial(take_turn, agent, problem.step, unroll)
     if clock == "poisson":
         num_ticks = most_ticks(num_agents, horizon, limit)
     else:
         num_ticks = int(horizon) // unroll * (num_agents // at_once)
 
-    def start(key: jax.Array) -> tuple[World, Progress]:
+    def start_one(key: jax.Array) -> tuple[World, Progress]:
         world_key, start_key, agent_key, clock_key, act_key = jax.random.split(key, 5)
         world = problem.draw(world_key)
         reset = jax.vmap(lambda key: problem.reset(world, key))
@@ -131,6 +115,10 @@ def simulation(
         still = World(world, order, act_key, restart_key)
         return still, Progress(jnp.int32(0), agent.init(agent_key), agents)
 
+    def start(keys: jax.Array) -> Running:
+        _check_keys(keys)
+        return Running(*jax.vmap(start_one)(keys))
+
     def restarted(world: World, tick: jax.Array, rows: Agents) -> Agents:
         """The agents, of which each has an episode under way."""
         if not restart:
@@ -138,7 +126,7 @@ def simulation(
         ended = rows.timestep.step_type == LAST
         keys = threefry.split(threefry.fold_in(world.restart_key, tick), len(ended))
         fresh = jax.vmap(problem.reset, in_axes=(None, 0))(world.world, keys)
-        environment, timestep = _where(ended, fresh, (rows.environment, rows.timestep))
+        environment, timestep = where(ended, fresh, (rows.environment, rows.timestep))
         return rows._replace(environment=environment, timestep=timestep)
 
     def poisson_instant(world: World, progress: Progress) -> Progress:
@@ -151,7 +139,7 @@ def simulation(
         tick = progress.tick + skipped
         rows = jax.tree.map(lambda x: x.at[who].get(mode="clip"), progress.agents)
         rows = restarted(world, tick, rows)
-        state, rows = _act(agent, problem, world, tick, acts.any(), progress.state, rows, unroll)
+        state, rows = turn(world, tick, acts.any(), progress.state, rows)
         who = jnp.where(acts.any(), who, num_agents)
         agents = jax.tree.map(lambda x, y: x.at[who].set(y, mode="drop"), progress.agents, rows)
         return Progress(tick + 1, state, agents)
@@ -163,7 +151,7 @@ def simulation(
         )
         rows = restarted(world, progress.tick, rows)
         acts = rows.timestep.step_type != LAST
-        state, rows = _act(agent, problem, world, progress.tick, acts, progress.state, rows, unroll)
+        state, rows = turn(world, progress.tick, acts, progress.state, rows)
         agents = jax.tree.map(
             lambda x, y: jax.lax.dynamic_update_slice_in_dim(x, y, first, 0), progress.agents, rows
         )
@@ -182,7 +170,7 @@ def simulation(
         )
         return running._replace(progress=progress)
 
-    return Simulation(lambda keys: Running(*jax.vmap(start)(keys)), advance, num_ticks)
+    return Simulation(start, advance, num_ticks)
 
 
 def simulate(
@@ -224,7 +212,8 @@ def simulate(
         The outcome. No world's depends on which others there are.
 
     Raises:
-        ValueError: there is no agent, no time or no such clock, or turns that do not fit.
+        ValueError: there is no agent, no time or no such clock, turns do not fit, or the keys have
+            not one axis.
     """
     parts = simulation(
         agent,
@@ -264,55 +253,10 @@ def _check(num_agents: int, horizon: float, clock: Clock, at_once: int | None, u
         )
 
 
-def _act(
-    agent: Agent,
-    problem: Problem,
-    world: World,
-    tick: jax.Array,
-    acts: jax.Array,
-    state: Any,
-    rows: Agents,
-    unroll: int,
-) -> tuple[Any, Agents]:
-    """An unroll of those of B agents that act, and what the team learns of it."""
-    # Agents that do not act look like ended ones, whose rows are no transitions.
-    step_type = jnp.where(acts, rows.timestep.step_type, jnp.int8(LAST))
-    start = rows._replace(timestep=rows.timestep._replace(step_type=step_type))
-
-    def step(before: Agents, i: jax.Array) -> tuple[Agents, Any]:
-        key = threefry.fold_in(world.act_key, tick * unroll + i)
-        action, extras, actor = agent.act(state.params, before.actor, before.timestep, key)
-        move = jax.vmap(problem.step, in_axes=(None, 0, 0))
-        environment, timestep = move(world.world, before.environment, action)
-        returns, steps = before.returns + timestep.reward, before.steps + 1
-        after = Agents(environment, timestep, actor, returns, steps)
-        after = _where(before.timestep.step_type != LAST, after, before)
-        return after, (after.timestep, action, extras)
-
-    end, (timestep, action, extras) = jax.lax.scan(step, start, jnp.arange(unroll))
-
-    def through(first: Any, others: Any) -> Any:
-        return jax.tree.map(lambda x, y: jnp.concatenate([x[None], y]), first, others)
-
-    trajectory = Trajectory(
-        observation=through(start.timestep.observation, timestep.observation),
-        step_type=through(start.timestep.step_type, timestep.step_type),
-        action=action,
-        extras=extras,
-        reward=timestep.reward,
-        discount=timestep.discount,
-        actor_state=start.actor,
-    )
-    state, _ = agent.update(state, trajectory)
-    # Whose turn it was not is as before, also in what it looks like.
-    return state, _where(acts, end, rows)
-
-
-def _where(which: jax.Array, these: Any, others: Any) -> Any:
-    """`[B, ...]`, these agents' where `which` is true."""
-
-    def choose(x: jax.Array, y: jax.Array) -> jax.Array:
-        return jnp.where(which.reshape(-1, *[1] * (x.ndim - 1)), x, y)
-
-    chosen: Any = jax.tree.map(choose, these, others)
-    return chosen
+def _check_keys(keys: jax.Array) -> None:
+    is_typed = jax.dtypes.issubdtype(keys.dtype, jax.dtypes.prng_key)
+    shape = keys.shape if is_typed else keys.shape[:-1]  # those of `jax.random.PRNGKey` are words
+    if len(shape) != 1:
+        raise ValueError(
+            f"keys of shape {shape} were given; expected [W], one a world: jax.random.split(key, W)"
+        )

@@ -16,7 +16,7 @@ from expedition.runtime.supervision import StopRequest, Watchdog, stop_on_signal
 
 
 class TrainResult(NamedTuple):
-    """What a run leaves."""
+    """What a run leaves: parameters, counters, and how it ended."""
 
     params: Any  # on the host
     counters: dict[str, int]

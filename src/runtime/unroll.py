@@ -61,12 +61,12 @@ def packed_counts(data: np.ndarray) -> np.ndarray:
 
 
 def nowhere(like: np.ndarray) -> np.ndarray:
-    """In place of the packed position of an actor that has not begun."""
+    """Stands for the packed position of an actor that has not begun."""
     return np.zeros_like(like)  # which no position is: its last time step has a discount
 
 
 def is_nowhere(data: np.ndarray) -> bool:
-    """Whether it stands for an actor that has not begun."""
+    """Whether a packed position stands for an actor that has not begun."""
     return not data.any()
 
 

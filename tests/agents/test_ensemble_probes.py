@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from expedition.agents import DqnConfig, SeedEnsembleConfig, dqn, seed_ensemble
+from expedition.agents import DqnConfig, SeedEnsembleConfig, dqn, seed_ensemble, without_seeds
 from expedition.environments import PROBES, FunctionalBatch, Probe
 from expedition.exploration import Minibatch
 from expedition.networks import SkipMLP
@@ -34,8 +34,8 @@ SHARED = {
 def make(algorithm, spec):
     network = SkipMLP(spec.action.num_values, (16,))
     if algorithm == "dqn":
-        plain = SeedEnsembleConfig(num_models=1, prior_scale=0.0, noise_variance=0.0, **SHARED)
-        return dqn(DqnConfig(0.3, plain), spec, network), network
+        learner = without_seeds(SeedEnsembleConfig(**SHARED))
+        return dqn(DqnConfig(0.3, learner), spec, network), network
     config = SeedEnsembleConfig(
         num_models=4, networks=2, double=True, target_rate=0.3, prior_scale=1.0, **SHARED
     )

@@ -9,7 +9,7 @@ from dm_env import specs
 
 from actors import make_actor
 from expedition.agents import ImpalaConfig, Trajectory, impala
-from expedition.agents.impala import Behaviour, make_optimizer
+from expedition.agents.actor_critic import Behaviour, make_optimizer
 from expedition.environments import PROBES, FunctionalBatch, Probe
 from expedition.environments.interface import FIRST, LAST, MID, EnvironmentSpec
 from expedition.losses import categorical

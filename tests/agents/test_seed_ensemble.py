@@ -13,9 +13,9 @@ import optax
 import pytest
 from dm_env import specs
 
+from expedition.agents import SeedEnsembleConfig, seed_ensemble
 from expedition.agents.agent import Trajectory
-from expedition.agents.dqn import DqnConfig, dqn
-from expedition.agents.seed_ensemble import SeedEnsembleConfig, seed_ensemble
+from expedition.agents.dqn import DqnConfig, dqn, without_seeds
 from expedition.environments.interface import LAST, MID, EnvironmentSpec
 from expedition.exploration.experience import Minibatch, draw_minibatches
 from expedition.exploration.regression import RegressionConfig, one_hot_regression
@@ -359,9 +359,17 @@ def test_a_wrong_epsilon_is_refused():
         DqnConfig(epsilon=1.5)
 
 
-def test_dqn_with_seeds_is_refused():
-    with pytest.raises(ValueError, match="the learner's num_models is 30; expected 1"):
-        DqnConfig(learner=SeedEnsembleConfig())
+@pytest.mark.parametrize(
+    "seeds",
+    [{"num_models": 2}, {"networks": 2}, {"prior_scale": 1.0}, {"mask_probability": 0.5}],
+    ids=str,
+)
+def test_dqn_with_seeds_is_refused(seeds):
+    learner = dataclasses.replace(DqnConfig().learner, **seeds, steps=7)
+    with pytest.raises(ValueError, match=r"expected .*give without_seeds"):
+        DqnConfig(learner=learner)
+    assert without_seeds(learner) == dataclasses.replace(DqnConfig().learner, steps=7)
+    DqnConfig(learner=without_seeds(learner))
 
 
 def test_an_update_without_data_changes_nothing():

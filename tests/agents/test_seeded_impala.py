@@ -13,7 +13,7 @@ from dm_env import specs
 from test_impala import random_batch
 
 from expedition.agents import ImpalaConfig, SeededImpalaConfig, impala, seeded_impala
-from expedition.agents.impala import make_optimizer
+from expedition.agents.actor_critic import make_optimizer
 from expedition.agents.unroll_memory import minibatches
 from expedition.environments import PROBES, FunctionalBatch, Probe
 from expedition.environments.interface import LAST, EnvironmentSpec

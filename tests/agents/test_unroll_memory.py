@@ -5,7 +5,7 @@ import numpy as np
 from dm_env import specs
 
 from expedition.agents import Trajectory
-from expedition.agents.impala import Behaviour
+from expedition.agents.actor_critic import Behaviour
 from expedition.agents.unroll_memory import Rows, make_memory, minibatches, remember
 from expedition.environments.interface import LAST, MID, EnvironmentSpec
 from expedition.exploration.experience import Minibatch

@@ -8,9 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from experiments.report import Reporter
 from experiments.sweep import (
     Precision,
-    Reporter,
     Row,
     Table,
     batches,
@@ -159,7 +159,7 @@ def test_every_world_counts_once_in_the_mean(tmp_path):
 
 def test_without_a_terminal_a_line_each_minute_says_what_is_being_done(monkeypatch, capsys):
     now = [1000.0]
-    monkeypatch.setattr("experiments.sweep.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("experiments.report.time.monotonic", lambda: now[0])
     with Reporter(cells=1) as report:
         for second in range(0, 150, 10):
             now[0] = 1000.0 + second

@@ -9,7 +9,7 @@ import numpy as np
 from dm_env import specs
 
 from expedition.agents import Agent
-from expedition.agents.impala import ImpalaState
+from expedition.agents.actor_critic import ImpalaState
 from expedition.environments.interface import FIRST, MID, EnvironmentSpec
 from expedition.runtime import RuntimeConfig
 

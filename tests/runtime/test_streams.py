@@ -4,11 +4,11 @@ import itertools
 
 import jax
 import numpy as np
-from fakes import FakeEnvironment, fake_agent, fake_config
 
 from expedition.runtime import train
 from experiments.impala import EXPERIMENT
 from experiments.job import make_actor_environment, make_environment
+from fakes import FakeEnvironment, fake_agent, fake_config
 
 
 def test_actors_that_see_the_same_act_by_keys_of_their_own():
