@@ -5,6 +5,6 @@ Commands, each `python -m experiments.<name> --help`: `impala`, `seed_td` and `s
 exploration, `lag`, `comparison` and `tasks` the actor-learner; `figures` redraws every picture.
 
 Behind them, a training's: `experiment` (flags to a job), `config`, `job`, `trainings`. A sweep's:
-`sweep`, `snapshots`, `curves`. What each runs: `deep_sea_agents`, `swingup_agents`, `swingup_runs`.
-Pictures: `plots` and what ends in `_plots`.
+`sweep`, `report`, `snapshots`, `curves`. What each runs: `deep_sea_agents`, `swingup_agents`,
+`swingup_runs`. Pictures: `plots` and what ends in `_plots`.
 """

@@ -1,4 +1,4 @@
-"""Agents: one file an algorithm, each a bundle of pure functions with its config."""
+"""Agents, bundles of pure functions: a file an algorithm, and one for what several share."""
 
 from expedition.agents.a3c import a3c
 from expedition.agents.actor_critic import ImpalaConfig, ImpalaState

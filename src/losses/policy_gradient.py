@@ -1,4 +1,4 @@
-"""The sample-mean policy gradient and the returns that weigh it."""
+"""The policy gradient and the returns that weigh it."""
 
 import chex
 import jax
@@ -65,7 +65,7 @@ def policy_gradient_loss(
     weight_tm1: chex.Array | None = None,
     reduction: str = "sum",
 ) -> chex.Array:
-    """Computes the loss whose gradient is minus the sample-mean policy gradient.
+    """Computes the loss whose gradient is minus the policy gradient, summed over the rows.
 
         L = -Σ_t log π(a_t|x_t) (G_t - b(x_t))
 

@@ -16,7 +16,7 @@ class VTraceOutput(NamedTuple):
     targets: chex.Array  # [T, ...] v_s, the value target of the observation; no gradient
     advantages: chex.Array  # [T, ...] weight of ∇ log π(a_s|x_s); no gradient
     action_values: chex.Array  # [T, ...] r_s + γ_s v_{s+1}, the target of Q(x_s, a_s); no gradient
-    errors: chex.Array  # [T, ...] targets - v_tm1; gradient through v_tm1 only
+    errors: chex.Array  # [T, ...] targets - v_tm1, of many steps; gradient through v_tm1 only
 
 
 def vtrace(

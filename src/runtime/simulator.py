@@ -254,6 +254,8 @@ def _check(num_agents: int, horizon: float, clock: Clock, at_once: int | None, u
 
 
 def _check_keys(keys: jax.Array) -> None:
+    if isinstance(keys, list):
+        raise ValueError("a list of keys was given; expected an array of them: jnp.stack(keys)")
     is_typed = jax.dtypes.issubdtype(keys.dtype, jax.dtypes.prng_key)
     shape = keys.shape if is_typed else keys.shape[:-1]  # those of `jax.random.PRNGKey` are words
     if len(shape) != 1:

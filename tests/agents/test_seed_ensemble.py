@@ -361,12 +361,20 @@ def test_a_wrong_epsilon_is_refused():
 
 @pytest.mark.parametrize(
     "seeds",
-    [{"num_models": 2}, {"networks": 2}, {"prior_scale": 1.0}, {"mask_probability": 0.5}],
+    [
+        {"num_models": 2},
+        {"networks": 2},
+        {"prior_scale": 1.0},
+        {"noise_variance": 0.1},
+        {"mask_probability": 0.5},
+    ],
     ids=str,
 )
 def test_dqn_with_seeds_is_refused(seeds):
     learner = dataclasses.replace(DqnConfig().learner, **seeds, steps=7)
-    with pytest.raises(ValueError, match=r"expected .*give without_seeds"):
+    with pytest.raises(
+        ValueError, match=rf"the learner's {next(iter(seeds))} is .*give without_seeds"
+    ):
         DqnConfig(learner=learner)
     assert without_seeds(learner) == dataclasses.replace(DqnConfig().learner, steps=7)
     DqnConfig(learner=without_seeds(learner))

@@ -117,6 +117,8 @@ def test_lists_of_a_boltzmann_policy_and_of_seed_td():
     rows = q[:2], [0, 1], [1.0, 0.0], [0.9, 0.9], q[1:], [0.1, 0.2]
     found = seed_td_loss(*rows), seed_td_loss(*map(jnp.array, rows))
     jax.tree.map(np.testing.assert_array_equal, *found)
+    mean = seed_td_loss(*rows, reduction="mean")
+    np.testing.assert_allclose(found[0].loss, 2 * mean.loss, rtol=1e-6)
 
 
 @pytest.mark.parametrize(

@@ -28,6 +28,11 @@ def test_keys_that_are_no_row_are_refused(make_key, shape):
         jax.jit(simulation(AGENT, PROBLEM, **SETTINGS).start)(keys)
 
 
+def test_a_list_of_keys_is_refused():
+    with pytest.raises(ValueError, match="a list of keys was given"):
+        simulate(AGENT, PROBLEM, [jax.random.key(0)], **SETTINGS)
+
+
 def test_keys_of_both_kinds_start_the_same_worlds():
     start = jax.jit(simulation(AGENT, PROBLEM, **SETTINGS).start)
     worlds = [

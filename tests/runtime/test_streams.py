@@ -23,9 +23,14 @@ def test_actors_that_see_the_same_act_by_keys_of_their_own():
         _, extras, actor_state = agent.act(params, actor_state, timestep, key)
         return jax.random.randint(key, timestep.step_type.shape, 0, 2), extras, actor_state
 
-    train(agent._replace(act=act), environments, fake_config(20), key=jax.random.key(0))
+    train(
+        agent._replace(act=act),
+        environments,
+        fake_config(20, deterministic=True),
+        key=jax.random.key(0),
+    )
     shortest = min(map(len, taken.values()))
-    assert shortest >= 20
+    assert shortest >= 40
     drawn = [np.array(actions[:shortest]) for actions in taken.values()]
     for one, other in itertools.combinations(drawn, 2):
         assert 0.2 < np.mean(one == other) < 0.8  # and not opposites
