@@ -372,9 +372,8 @@ def test_a_wrong_epsilon_is_refused():
 )
 def test_dqn_with_seeds_is_refused(seeds):
     learner = dataclasses.replace(DqnConfig().learner, **seeds, steps=7)
-    with pytest.raises(
-        ValueError, match=rf"the learner's {next(iter(seeds))} is .*give without_seeds"
-    ):
+    (name,) = seeds
+    with pytest.raises(ValueError, match=f"the learner's {name} is .*give without_seeds"):
         DqnConfig(learner=learner)
     assert without_seeds(learner) == dataclasses.replace(DqnConfig().learner, steps=7)
     DqnConfig(learner=without_seeds(learner))

@@ -23,12 +23,8 @@ def test_actors_that_see_the_same_act_by_keys_of_their_own():
         _, extras, actor_state = agent.act(params, actor_state, timestep, key)
         return jax.random.randint(key, timestep.step_type.shape, 0, 2), extras, actor_state
 
-    train(
-        agent._replace(act=act),
-        environments,
-        fake_config(20, deterministic=True),
-        key=jax.random.key(0),
-    )
+    config = fake_config(20, deterministic=True)  # so that actors take turns
+    train(agent._replace(act=act), environments, config, key=jax.random.key(0))
     shortest = min(map(len, taken.values()))
     assert shortest >= 40
     drawn = [np.array(actions[:shortest]) for actions in taken.values()]
