@@ -18,7 +18,7 @@ from tensorboardX.proto.event_pb2 import Event
 from expedition.agents import ImpalaConfig
 from expedition.runtime import CheckpointConfig, RuntimeConfig
 from expedition.runtime.distributed import DistributedConfig
-from experiments import impala, job, plots
+from experiments import impala, job
 from experiments.impala import EXPERIMENT
 
 ROOT = Path(__file__).parents[2]
@@ -253,6 +253,9 @@ def test_catch_is_learnt(seed, tmp_path):
     arguments = ["--environment", "catch", "--seed", str(seed), "--evaluation-episodes", "100"]
     prepared = EXPERIMENT.prepare(EXPERIMENT.parse([*arguments, "--out", str(tmp_path)]))
     assert job.run(prepared)["evaluation"]["mean"] >= 0.98
-    steps, returns = plots.read_curve(prepared.folder)
-    assert returns[-1] >= 0.95
-    assert steps[-1] >= 120_000
+    metrics = np.genfromtxt(prepared.folder / "metrics.csv", delimiter=",", names=True)
+    assert metrics["env_steps"][-1] >= 120_000
+    # A row holds as few as 32 episodes, where two misses of a good policy are chance.
+    late = metrics[metrics["env_steps"] >= 100_000]
+    assert late["episodes"].sum() >= 1000
+    assert np.average(late["return_mean"], weights=late["episodes"]) >= 0.95
