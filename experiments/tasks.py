@@ -21,11 +21,13 @@ from experiments.impala import Config as Settings
 from experiments.sweep import command, open_folder
 from experiments.trainings import FREE, Training
 
-Task = Literal["memory", "swingup", "reacher"]
+Task = Literal["cartpole", "memory", "swingup", "reacher"]
 
 
 def settings(task: Task) -> dict[str, Settings]:
     """What is compared in a row, by the names of `training_plots.LABELS`."""
+    if task == "cartpole":  # what `make run` trains
+        return {"impala": preset(Settings.environment)}
     if task == "memory":
         recurrent = preset("memory_chain:10")
         return {"lstm": recurrent, "feedforward": dataclasses.replace(recurrent, lstm=None)}

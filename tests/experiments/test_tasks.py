@@ -8,7 +8,7 @@ pytest.importorskip("matplotlib")
 
 from experiments import figures, tasks
 from experiments.curves import read
-from experiments.impala import preset
+from experiments.impala import EXPERIMENT, preset
 from experiments.trainings import Point
 
 
@@ -16,6 +16,11 @@ def test_the_memory_row_differs_in_memory_alone():
     compared = tasks.settings("memory")
     assert compared["lstm"].lstm
     assert dataclasses.replace(compared["lstm"], lstm=None) == compared["feedforward"]
+
+
+def test_the_row_of_cartpole_is_the_command_without_flags():
+    (config,) = tasks.settings("cartpole").values()
+    assert config == EXPERIMENT.parse([])
 
 
 @pytest.mark.parametrize("task", ["swingup", "reacher"])
