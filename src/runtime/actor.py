@@ -3,7 +3,7 @@
 import threading
 import time
 from collections.abc import Callable
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any, NamedTuple, TypeVar
 
 import jax
@@ -37,8 +37,9 @@ class ActorFunctions(NamedTuple):
     training_reward: Callable[[Any], Any]
 
 
+@lru_cache(maxsize=4)
 def actor_functions(agent: Agent) -> ActorFunctions:
-    """What actors need of this agent, compiled once for all of them."""
+    """What actors need of this agent, compiled once for all of them, and for its next runs."""
 
     def act(params: Any, state: Any, timestep: Any, key: jax.Array, step: jax.Array) -> Any:
         return agent.act(params, state, timestep, threefry.fold_in(key, step))

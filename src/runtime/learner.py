@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 import jax
@@ -29,6 +29,41 @@ class _Scalars:
         return dict(zip(self.names, np.asarray(self.values).tolist(), strict=True))
 
 
+class _Programs:
+    """An agent's functions on some devices; each is compiled once, whatever the number of runs."""
+
+    def __init__(self, agent: Agent, devices: tuple[jax.Device, ...]) -> None:
+        def update(state: Any, batch: Any, stops: jax.Array) -> tuple[Any, Any, _Scalars]:
+            state, metrics = agent.update(state, batch)
+            # Not finite if any of them is not: before anyone acts by them, or saves them.
+            metrics |= {
+                "parameter_norm": optax.tree.norm(state.params),
+                "stops": jax.lax.pmax(stops, AXIS),
+            }
+            values = jnp.stack([jnp.float32(value) for value in metrics.values()])
+            return state, state.params, _Scalars(tuple(metrics), values)
+
+        self.init = jax.pmap(agent.init, axis_name=AXIS, devices=devices)
+        self.update = jax.pmap(
+            update,
+            axis_name=AXIS,
+            devices=devices,
+            donate_argnums=0,
+            out_axes=(0, None, None),  # parameters are equal on all devices: a copy, to be kept
+        )
+        self._compiled: dict[Any, Any] = {}
+
+    def compiled(self, state: Any, batch: Any, stops: jax.Array) -> Any:
+        """The update, compiled for a batch of that kind (`jax.ShapeDtypeStruct`s)."""
+        kind = jax.tree.structure(batch), tuple(jax.tree.leaves(batch))
+        if kind not in self._compiled:
+            self._compiled[kind] = self.update.lower(state, batch, stops).compile()
+        return self._compiled[kind]
+
+
+_programs = lru_cache(maxsize=4)(_Programs)
+
+
 class Learner:
     """Holds the state of each device, and updates it in place (its buffers are donated).
 
@@ -51,27 +86,10 @@ class Learner:
             stops: jax.device_put(np.full(len(own), stops, np.int32), self._own)
             for stops in (False, True)
         }
-        init = jax.pmap(agent.init, axis_name=AXIS, devices=list(devices))
-        self._hold(init(jnp.broadcast_to(key, len(own))))
+        self._programs = _programs(agent, tuple(devices))
+        self._update = self._programs.update
+        self._hold(self._programs.init(jnp.broadcast_to(key, len(own))))
         self.compiled = threading.Event()
-
-        def update(state: Any, batch: Any, stops: jax.Array) -> tuple[Any, Any, _Scalars]:
-            state, metrics = agent.update(state, batch)
-            # Not finite if any of them is not: before anyone acts by them, or saves them.
-            metrics |= {
-                "parameter_norm": optax.tree.norm(state.params),
-                "stops": jax.lax.pmax(stops, AXIS),
-            }
-            values = jnp.stack([jnp.float32(value) for value in metrics.values()])
-            return state, state.params, _Scalars(tuple(metrics), values)
-
-        self._update = jax.pmap(
-            update,
-            axis_name=AXIS,
-            devices=list(devices),
-            donate_argnums=0,
-            out_axes=(0, None, None),  # parameters are equal on all devices: a copy, to be kept
-        )
 
     def compile(self, like: Any) -> None:
         """Compiles the update for one device's share of a batch (`jax.ShapeDtypeStruct`s).
@@ -85,7 +103,7 @@ class Learner:
 
         batch = jax.tree.map(of_all_devices, like)
         if jax.process_count() == 1:
-            self._update = self._update.lower(self._state, batch, self._flags[False]).compile()
+            self._update = self._programs.compiled(self._state, batch, self._flags[False])
         else:  # what pmap lowers does not know of other processes: compile by an update in vain
             zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype, device=self._own), batch)
             jax.block_until_ready(self._update(_copy(self._state), zeros, self._flags[False]))

@@ -1,6 +1,7 @@
 """A small agent and environment in numpy, quick to start, with faults to inject."""
 
 import itertools
+from functools import cache
 
 import dm_env
 import jax
@@ -53,6 +54,7 @@ class FakeEnvironment:
         self.closed = True
 
 
+@cache  # of one agent nothing is compiled twice
 def fake_agent():
     """Its parameter counts the updates; its action is 0 and its extras are the parameter."""
 

@@ -21,9 +21,8 @@ out, (kind, action) = Path(sys.argv[4]), sys.argv[5:]
 actor = 0 if action.endswith("_as_coordinator") else 1
 action = action.removesuffix("_as_coordinator")
 devices = 4 // processes
-flags = f"--xla_force_host_platform_device_count={devices}", "--xla_backend_optimization_level=0"
-os.environ["XLA_FLAGS"] = " ".join(flags)
-os.environ["JAX_PLATFORMS"] = "cpu"
+# Of two such flags the last one counts.
+os.environ["XLA_FLAGS"] += f" --xla_force_host_platform_device_count={devices}"
 
 import jax  # noqa: E402
 

@@ -2,6 +2,7 @@
 
 import random
 import time
+from functools import cache
 
 import jax
 
@@ -37,14 +38,15 @@ def swingup(index, key=KEY):
     return SwingupBatch(Swingup(max_steps=70), EACH, key)
 
 
-def impala_agent(updates, **settings):
+@cache  # of one agent nothing is compiled twice; its learning rate falls as in a run of 200 updates
+def impala_agent(**settings):
     network = ActorCritic(MLPTorso((16,)), policy_head(Catch().spec.action), LSTMCore(8))
     config = ImpalaConfig(reduction="mean", **settings)
-    return impala(config, Catch().spec, network, num_updates=updates, axis_name=AXIS)
+    return impala(config, Catch().spec, network, num_updates=200, axis_name=AXIS)
 
 
-def seed_td_agent(updates):
-    del updates
+@cache
+def seed_td_agent():
     minibatch = Minibatch(size=8, recent_part=0.25, rewarded_part=0.25)
     config = SeedEnsembleConfig(num_models=4, networks=2, minibatch=minibatch, capacity=500)
     spec = Swingup().spec
@@ -70,13 +72,12 @@ def config(kind, updates, *, actors=4, unrolls_per_batch=2, **settings):
     )
 
 
-def run(kind, config, *, budget=None, wrap=sleepy, environments=None, agent=None, **arguments):
+def run(kind, config, *, wrap=sleepy, environments=None, agent=None, **arguments):
     """Trains; returns the parameters and the learning curve.
 
     Args:
         kind: one of `KINDS`.
         config: the runtime's.
-        budget: updates that the agent's schedules are made for; None: the run's.
         wrap: is put around each environment.
         environments: instead of new ones.
         agent: instead of a new one.
@@ -86,7 +87,7 @@ def run(kind, config, *, budget=None, wrap=sleepy, environments=None, agent=None
     environments = environments or [wrap(make_environment(i)) for i in range(config.actors)]
     rows = []
     result = train(
-        agent or make_agent(budget or config.num_updates),
+        agent or make_agent(),
         environments,
         config,
         **{"log": rows.append, "key": KEY} | arguments,

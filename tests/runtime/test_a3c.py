@@ -1,5 +1,7 @@
 """A3C: the gradients are the actors', by the parameters that they acted by."""
 
+from functools import cache
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -14,10 +16,12 @@ from expedition.runtime import AXIS
 from expedition.runtime.prefetch import join
 
 
+@cache
 def make(algorithm, axis_name=None, **settings):
     network = ActorCritic(MLPTorso((16,)), policy_head(Catch().spec.action), LSTMCore(8))
     settings = ImpalaConfig(**{"reduction": "mean"} | settings)
-    return algorithm(settings, Catch().spec, network, num_updates=20, axis_name=axis_name)
+    agent = algorithm(settings, Catch().spec, network, num_updates=20, axis_name=axis_name)
+    return agent if axis_name else agent._replace(update=jax.jit(agent.update))
 
 
 def assert_close(one, other, tolerance=1e-6):
@@ -39,7 +43,7 @@ def test_an_update_is_a_step_by_the_stale_gradient(reduction):
     for seed in range(2):
         environment = FunctionalBatch(Catch(), 4, jax.random.key(seed))
         unrolls.append(make_actor(corrected, environment, stale, 12, seed).unroll().content)
-    digests = [agent.digest(stale, trajectory) for trajectory in unrolls]
+    digests = [jax.jit(agent.digest)(stale, trajectory) for trajectory in unrolls]
     found, metrics = agent.update(state, jax.tree.map(lambda *x: jnp.stack(x), *digests))
 
     # IMPALA's step where the actors were: on one's own data V-trace corrects nothing.

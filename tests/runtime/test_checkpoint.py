@@ -1,11 +1,13 @@
 """Checkpoints: a run goes on as if it had never stopped."""
 
+import itertools
 import os
 import shutil
 import signal
 import subprocess
 import sys
 import threading
+import time
 import warnings
 from pathlib import Path
 
@@ -31,7 +33,7 @@ def test_a_run_in_two_parts_is_bit_equal_to_one(kind, unrolls_per_batch, tmp_pat
     half = config(kind, 23, unrolls_per_batch=unrolls_per_batch)
     whole = config(kind, 46, unrolls_per_batch=unrolls_per_batch)
     unbroken, expected = run(kind, whole)
-    _, first = run(kind, half, budget=46, checkpoints=checkpoints(tmp_path))
+    _, first = run(kind, half, checkpoints=checkpoints(tmp_path))
     resumed, second = run(kind, whole, checkpoints=checkpoints(tmp_path))
     assert_equal(resumed.params, unbroken.params)
     assert_equal(curve(first + second), curve(expected))
@@ -40,11 +42,25 @@ def test_a_run_in_two_parts_is_bit_equal_to_one(kind, unrolls_per_batch, tmp_pat
     assert second[0]["wall_seconds"] > first[-1]["wall_seconds"]
 
 
+def late(environment):
+    """Its first unroll, after the one that compiles, comes when all other actors have begun."""
+    play, calls = environment.play, itertools.count()
+
+    def slow(*given):
+        time.sleep(next(calls) == 1)
+        return play(*given)
+
+    environment.play = slow
+    return environment
+
+
 def test_every_update_may_be_the_one_that_is_saved(tmp_path):
     """In fixed order actors are at different places; some have made nothing yet."""
     whole = config("impala", 6, actors=4, unrolls_per_batch=1)
     unbroken, _ = run("impala", whole)
-    run("impala", whole, checkpoints=checkpoints(tmp_path, checkpoint_updates=1, keep_last=9))
+    environments = [late(catch(0)), *(sleepy(catch(i)) for i in range(1, 4))]
+    saved = checkpoints(tmp_path, checkpoint_updates=1, keep_last=9)
+    run("impala", whole, environments=environments, checkpoints=saved)
     for update in range(1, 6):
         folder = tmp_path / f"from_{update}"
         shutil.copytree(tmp_path / "checkpoints", folder / "checkpoints")
@@ -62,7 +78,7 @@ def test_a_run_of_another_lag_goes_on_too(lag, update, tmp_path):
     whole = config("impala", 12, policy_lag=lag)
     unbroken, _ = run("impala", whole)
     half = config("impala", update, policy_lag=lag)
-    run("impala", half, budget=12, checkpoints=checkpoints(tmp_path))
+    run("impala", half, checkpoints=checkpoints(tmp_path))
     resumed, _ = run("impala", whole, checkpoints=checkpoints(tmp_path))
     assert_equal(resumed.params, unbroken.params)
 
@@ -85,7 +101,7 @@ def test_actors_that_have_yet_to_begin_are_saved_where_they_will(deterministic, 
     """A run that went on may be saved again while an actor still resets."""
     settings = config("impala", 2, actors=2, deterministic=deterministic)
     run("impala", settings, checkpoints=checkpoints(tmp_path))
-    agent, environments = impala_agent(4), [catch(i) for i in range(2)]
+    agent, environments = impala_agent(), [catch(i) for i in range(2)]
     again = Run(agent, environments, config("impala", 4, actors=2), KEY, None)
     saved = checkpoints(tmp_path).restore(again.like())
     assert saved.positions.any(axis=1).all()

@@ -62,7 +62,7 @@ def test_the_lag_is_as_it_is_set(lag):
 
 
 def test_data_without_a_lag_are_on_policy():
-    agent = impala_agent(5, optimizer="adam", learning_rate=0.01)
+    agent = impala_agent(optimizer="adam", learning_rate=0.01)
     _, rows = run("impala", config("impala", 5, policy_lag=0), agent=agent)
     _, stale = run("impala", config("impala", 5, policy_lag=3), agent=agent)
     assert max(row["behaviour_kl"] for row in rows) < 1e-10

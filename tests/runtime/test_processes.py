@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 TESTS = Path(__file__).parent
+ONE_DEVICE = " --xla_force_host_platform_device_count=1"  # the last one counts
 NOTICED = 30  # s until a process that has died is noticed; its heartbeat may be 10 s late
 
 
@@ -24,7 +25,6 @@ def launch(out, processes, action="", kind="impala"):
         port = free.getsockname()[1]
     out.mkdir(exist_ok=True)
     path = os.pathsep.join(map(str, (TESTS, TESTS.parent, *sys.path)))
-    environment = {k: v for k, v in os.environ.items() if k != "XLA_FLAGS"}
     return [
         subprocess.Popen(
             [
@@ -34,7 +34,7 @@ def launch(out, processes, action="", kind="impala"):
                 kind,
                 action,
             ],
-            env=environment | {"PYTHONPATH": path},
+            env=os.environ | {"PYTHONPATH": path},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -142,7 +142,7 @@ def start_commands(out, *flags):
         subprocess.Popen(
             [sys.executable, "-m", "experiments.impala", *flags, str(i)],
             cwd=TESTS.parents[1],
-            env={**os.environ, "XLA_FLAGS": "--xla_backend_optimization_level=0"},
+            env=os.environ | {"XLA_FLAGS": os.environ["XLA_FLAGS"] + ONE_DEVICE},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

@@ -7,7 +7,7 @@ from small_runs import config, impala_agent, run
 def test_the_return_is_raw_and_the_training_return_clipped():
     """An episode of catch is worth -1 or 1, in its last step."""
     settings = config("impala", 30, deterministic=False)
-    _, rows = run("impala", settings, agent=impala_agent(30, max_abs_reward=0.25))
+    _, rows = run("impala", settings, agent=impala_agent(max_abs_reward=0.25))
     ended = [row for row in rows if row["episodes"] > 0]
     assert ended
     for row in ended:
@@ -18,6 +18,6 @@ def test_the_return_is_raw_and_the_training_return_clipped():
 
 
 def test_without_a_clip_they_are_the_same():
-    _, rows = run("impala", config("impala", 30), agent=impala_agent(30, max_abs_reward=None))
+    _, rows = run("impala", config("impala", 30), agent=impala_agent(max_abs_reward=None))
     for row in rows:
         np.testing.assert_equal(row["training_return_mean"], row["return_mean"])
