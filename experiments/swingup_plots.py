@@ -107,11 +107,17 @@ def _picture(folder: Path, goal: str, curves: dict[Any, Any]) -> Path:
     return plots.save(figure, folder / f"swingup_{goal}.png")
 
 
+def read_team(path: Path) -> dict[str, np.ndarray]:
+    """Where each agent of a team was: `second` [T], and [T, K] `angle`, `spin` and `position`."""
+    with np.load(path) as file:
+        return dict(file)
+
+
 def visits(team: Path) -> Path:
     """Where a team has been: angle and spin above, angle and position below, as time goes on."""
     from matplotlib.figure import Figure
 
-    data = np.load(team)
+    data = read_team(team)
     figure = Figure(figsize=(12, 4.5), layout="constrained")
     rows = figure.subplots(2, len(PERIODS), sharex=True, sharey="row")
     angle = (data["angle"].astype(float) + np.pi) % (2 * np.pi) - np.pi
@@ -139,7 +145,7 @@ def animation(seed: Path, greedy: Path, path: Path) -> Path:
     from matplotlib.collections import LineCollection
     from matplotlib.figure import Figure
 
-    teams = [np.load(seed), np.load(greedy)]
+    teams = [read_team(seed), read_team(greedy)]
     figure = Figure(figsize=(6.4, 2.6), layout="constrained")
     lines = []
     for axes, name in zip(

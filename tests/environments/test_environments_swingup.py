@@ -64,7 +64,8 @@ def test_one_step_is_mujocos(near_the_stop):
 
 def test_one_step_is_the_authors():
     """Except that their pole is a thin rod, ours has MuJoCo's capsule: .5 % of its inertia."""
-    data = np.load(Path(__file__).parent / "swingup_trajectories.npz")
+    with np.load(Path(__file__).parent / "swingup_trajectories.npz") as file:
+        data = dict(file)
     before, after = data["before"], data["after"]  # [N, 4] x, x', φ, φ'
     state = states(before[:, 0], before[:, 2], before[:, 1], before[:, 3])
     ours = advance(state, np.sign(data["force"]).astype(int) + 1)

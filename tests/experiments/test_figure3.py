@@ -47,7 +47,7 @@ def test_a_sweep_writes_every_curve_and_picture(whole):
     pictures = ("swingup_scaled.png", "visits_seed_td_4_scaled.png", "team.gif")
     for name in (*pictures, "config.json", "provenance.json"):
         assert (whole / name).stat().st_size > 0
-    team = np.load(whole / "team_seed_td_4_scaled.npz")
+    team = swingup_plots.read_team(whole / "team_seed_td_4_scaled.npz")
     assert team["angle"].shape == team["position"].shape == (10, 4)
     np.testing.assert_allclose(abs(team["angle"][0]), np.pi, atol=0.1)
 
@@ -92,7 +92,7 @@ def test_a_simulation_goes_on_from_its_snapshot(looks, whole, tmp_path, monkeypa
     expected = [p for p in read(whole / "swingup.csv") if p.curve.algorithm == "seed_td"]
     assert sorted(read(tmp_path / "swingup.csv")) == sorted(expected)
     name = "team_seed_td_4_scaled.npz"
-    team, unbroken = (np.load(folder / name) for folder in (tmp_path, whole))
+    team, unbroken = (swingup_plots.read_team(folder / name) for folder in (tmp_path, whole))
     for field in unbroken:
         np.testing.assert_array_equal(team[field], unbroken[field])
     assert not list((tmp_path / "unfinished").iterdir())
@@ -133,7 +133,7 @@ def test_the_actor_learner_runs_it_too(tmp_path):
     assert [point.second for point in points] == [0.5, 1.0] * 3
     assert all(-0.1 <= point.mean_reward <= 0 for point in points)
     for algorithm in ("seed_td", "seed_td_printed", "dqn"):
-        team = np.load(tmp_path / f"team_{algorithm}_4_scaled.npz")
+        team = swingup_plots.read_team(tmp_path / f"team_{algorithm}_4_scaled.npz")
         assert team["angle"].shape == (10, 4)
 
 

@@ -70,8 +70,8 @@ def hidden_from(path):
 def test_a_resumed_run_ends_like_an_unbroken_one(stopped, tmp_path):
     with (stopped / "metrics.csv").open("a") as file:
         file.write("half a li")  # of an update that was not saved
-    saved = np.load(stopped / "checkpoints" / "7" / "run" / "0_of_1.npz")["positions"]
-    env_steps = sum(int(packed_counts(position)[2]) for position in saved)
+    with np.load(stopped / "checkpoints" / "7" / "run" / "0_of_1.npz") as saved:
+        env_steps = sum(int(packed_counts(position)[2]) for position in saved["positions"])
     events = set(stopped.glob("events.*"))
     resumed, summary = run("--resume", str(stopped))
     assert summary["exit_state"] == "finished"
@@ -316,8 +316,8 @@ def test_processes_that_do_not_fit_are_refused(arguments, message, capsys):
 def test_a_loss_that_is_not_finite_leaves_its_batch(tmp_path):
     with pytest.raises(FloatingPointError, match="not finite"):
         run(*WHOLE, "--out", str(tmp_path), "--name", "bad", "--learning-rate", "1e30")
-    saved = np.load(tmp_path / "bad" / "nonfinite_batch.npz")
-    assert saved["reward"].shape == (1, 20, 32)
+    with np.load(tmp_path / "bad" / "nonfinite_batch.npz") as saved:
+        assert saved["reward"].shape == (1, 20, 32)
     summary = json.loads((tmp_path / "bad" / "summary.json").read_text())
     assert summary["exit_state"].startswith("failed: NonFiniteError: update")
 
