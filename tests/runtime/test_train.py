@@ -252,7 +252,7 @@ def test_more_devices_for_the_same_run(number):
     assert chosen_on == {jax.local_devices()[number]}
 
 
-def test_each_function_is_compiled_once_however_many_actors():
+def test_each_function_is_compiled_once_however_many_actors_and_runs():
     traces, agent = [], fake_agent()
 
     def act(*arguments):
@@ -264,9 +264,11 @@ def test_each_function_is_compiled_once_however_many_actors():
         traces.append("update")
         return agent.update(*arguments)
 
-    run(agent=agent._replace(act=act, update=update))
-    # Once for the shapes, once to compile; of three actors, none compiles again.
+    traced = agent._replace(act=act, update=update)
+    one, other = run(agent=traced), run(agent=traced)
+    # Once for the shapes, once to compile; of three actors in two runs, none compiles again.
     assert sorted(traces) == ["act", "act", "update"]
+    assert one.params == other.params == 6
 
 
 @pytest.mark.parametrize("queues", ["full", "empty"])
