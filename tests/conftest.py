@@ -1,8 +1,7 @@
-"""For every test: 8 CPU devices, a cache of what is compiled, no silent rank promotion.
+"""For every test: 8 CPU devices, quick compilation and its cache, no silent rank promotion.
 
-Compilation takes most of the time, so LLVM does not optimise; what XLA itself makes of a program is
-as ever. JAX 0.10 can still be told to do without MLIR's emitters of fused loops, which take half of
-that. `XLA_FLAGS="--xla_backend_optimization_level=3 --xla_cpu_use_fusion_emitters=true"` before the
+Compilation takes most of the time: see `compilation.py`.
+`XLA_FLAGS="--xla_backend_optimization_level=3 --xla_cpu_use_fusion_emitters=true"` before the
 command tests what users run.
 
 After every file, what it compiled is dropped from memory: each program is mapped into it, and Linux
@@ -12,17 +11,15 @@ ends a process (with a segmentation fault in LLVM) that has more than 65,530 map
 import gc
 import os
 import tempfile
-from importlib.metadata import version
+
+from compilation import QUICK
 
 # Before JAX starts, and extended rather than overwritten: the user's own flags stay.
-_QUICK = {"--xla_backend_optimization_level": "0"}
-if version("jax").startswith("0.10."):
-    _QUICK["--xla_cpu_use_fusion_emitters"] = "false"
 _FLAGS = os.environ.get("XLA_FLAGS", "").split()
 _FLAGS += [
-    f"{flag}={value}"
-    for flag, value in _QUICK.items()
-    if not any(given.startswith(flag) for given in _FLAGS)
+    f"--{flag}={value}"
+    for flag, value in QUICK.items()
+    if not any(given.startswith(f"--{flag}") for given in _FLAGS)
 ]
 _FLAGS += ["--xla_force_host_platform_device_count=8"]
 os.environ["XLA_FLAGS"] = " ".join(_FLAGS)

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from compilation import FOR_USERS
 from expedition.exploration.replay import extend, make_replay, sample, sample_newest
 from expedition.exploration.seeds import datum_in_slot, make_seeds, replacement_slot
 
@@ -149,7 +150,7 @@ def test_a_device_writes_into_its_ring_and_copies_nothing_of_it(rows):
         replay = jax.tree.map(lambda x: x[None], make_replay(EXAMPLE, capacity))
         program = jax.pmap(step, donate_argnums=0).lower(replay, np.ones((1, rows), bool))
         ring = sum(x.nbytes for x in jax.tree.leaves(replay))
-        found = program.compile().memory_analysis()
+        found = program.compile(FOR_USERS).memory_analysis()
         assert found.alias_size_in_bytes == ring
         return found.temp_size_in_bytes
 
@@ -165,7 +166,7 @@ def test_adding_and_sampling_in_a_scan_copies_no_ring():
         return jax.lax.scan(step, replay, jnp.arange(10))
 
     replay = make_replay(EXAMPLE, 100_000)
-    compiled = jax.jit(loop, donate_argnums=0).lower(replay).compile()
+    compiled = jax.jit(loop, donate_argnums=0).lower(replay).compile(FOR_USERS)
     ring = sum(x.nbytes for x in jax.tree.leaves(replay))
     assert compiled.memory_analysis().temp_size_in_bytes < ring / 100
 

@@ -11,6 +11,7 @@ import scipy.stats
 from jax.extend.random import threefry_2x32
 from jax.sharding import NamedSharding, PartitionSpec
 
+from compilation import FOR_USERS
 from expedition.exploration.seeds import (
     bernoulli,
     datum_in_slot,
@@ -111,7 +112,9 @@ def test_many_keys_under_vmap_draw_what_each_draws_alone(draw):
 def test_agents_on_many_devices_exchange_nothing():
     mesh = jax.make_mesh((8,), ("agents",), axis_types=(jax.sharding.AxisType.Auto,))
     agent = jax.device_put(np.arange(16)[:, None], NamedSharding(mesh, PartitionSpec("agents")))
-    compiled = jax.jit(gaussian).lower(SEEDS.noise, agent, np.arange(8)[None]).compile().as_text()
+    compiled = (
+        jax.jit(gaussian).lower(SEEDS.noise, agent, np.arange(8)[None]).compile(FOR_USERS).as_text()
+    )
     for exchange in ("all-gather", "all-reduce", "all-to-all", "collective-permute"):
         assert exchange not in compiled
 
